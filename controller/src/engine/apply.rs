@@ -1,0 +1,222 @@
+//! Carries out a plan, and nothing but the plan.
+
+use super::{
+    Action, Address, How, Plan, Step, Tags,
+    erased::{Output, fill},
+};
+use crate::aws::{Aws, Error};
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// Steps that run at once; AWS throttles writes of one account harder than reads.
+const WRITES_AT_ONCE: usize = 10;
+
+/// How one step ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Done.
+    Done(Duration),
+    /// Left for a later pass; the text says what for.
+    Waiting(String),
+    /// Not without a person; the text says why.
+    Blocked(String),
+    /// Refused by AWS.
+    Failed(Error),
+    /// Left as it is, on purpose.
+    Retained,
+}
+
+/// What a watcher is told while a plan is carried out.
+pub enum Event<'a> {
+    /// A step begins.
+    Started(&'a Step),
+    /// A step has ended.
+    Ended(&'a Step, &'a Outcome),
+}
+
+/// Someone who watches.
+pub type Progress<'a> = &'a (dyn Fn(&Event) + Send + Sync);
+
+/// What came of a plan, step by step.
+#[derive(Default)]
+pub struct Report {
+    /// Each step with its outcome, in the order of the plan.
+    pub steps: Vec<(Step, Outcome)>,
+}
+
+impl Report {
+    /// Whether a step failed.
+    pub fn failed(&self) -> bool {
+        self.steps.iter().any(|(_, o)| matches!(o, Outcome::Failed(_)))
+    }
+    /// Whether something was written.
+    pub fn wrote(&self) -> bool {
+        self.steps.iter().any(|(_, o)| matches!(o, Outcome::Done(_)))
+    }
+    /// Whether a later pass has something to do.
+    pub fn waiting(&self) -> bool {
+        self.steps.iter().any(|(_, o)| matches!(o, Outcome::Waiting(_)))
+    }
+    /// Whether a person is needed.
+    pub fn blocked(&self) -> bool {
+        self.steps.iter().any(|(_, o)| matches!(o, Outcome::Blocked(_)))
+    }
+}
+
+/// What a person has agreed to: the first plan of an `apply`. Its later passes may do what that plan announced and nothing
+/// else.
+#[derive(Clone, Default)]
+pub struct Consent(BTreeMap<Address, bool>);
+
+impl Consent {
+    /// Consent to all that a plan announces.
+    pub fn to(plan: &Plan) -> Self {
+        let mut addresses = BTreeMap::new();
+        for step in plan.steps.iter().filter(|s| s.action != Action::Retain) {
+            let removes = matches!(step.action, Action::Delete(_) | Action::Replace(_));
+            *addresses.entry(step.address.clone()).or_insert(false) |= removes;
+        }
+        Self(addresses)
+    }
+
+    /// Whether a step is covered.
+    pub fn covers(&self, step: &Step) -> bool {
+        match (self.0.get(&step.address), &step.action) {
+            (None, _) => false,
+            (Some(removes), Action::Delete(_) | Action::Replace(_)) => *removes,
+            (Some(_), _) => true,
+        }
+    }
+}
+
+/// Carries out the plan. A step that fails stops those that need it, and nothing else. `consent` limits what may be
+/// written; `None` allows the whole plan.
+pub async fn apply(aws: &Aws, plan: Plan, consent: Option<&Consent>, progress: Progress<'_>) -> Report {
+    let Plan { steps, mut known, .. } = plan;
+    let steps: Vec<Step> = steps;
+    let mut outcomes: Vec<Option<Outcome>> = steps
+        .iter()
+        .map(|step| match &step.action {
+            Action::Blocked(why, _) => Some(Outcome::Blocked(why.clone())),
+            Action::Wait(why, _) => Some(Outcome::Waiting(why.clone())),
+            Action::Unknown(why) => Some(Outcome::Waiting(format!("its kind could not be read: {why}"))),
+            Action::Retain => Some(Outcome::Retained),
+            _ if consent.is_some_and(|c| !c.covers(step)) => {
+                Some(Outcome::Blocked("the plan that was agreed to does not announce this; apply again".to_owned()))
+            }
+            _ => None,
+        })
+        .collect();
+    let mut running = FuturesUnordered::new();
+    let mut started = vec![false; steps.len()];
+    loop {
+        for i in 0..steps.len() {
+            if outcomes[i].is_some() || started[i] {
+                continue;
+            }
+            match readiness(&steps, &outcomes, i) {
+                Readiness::Ready if running.len() < WRITES_AT_ONCE => {
+                    started[i] = true;
+                    let step = &steps[i];
+                    progress(&Event::Started(step));
+                    let mut node = step.node.as_ref().map(|n| n.clone_box());
+                    if let Some(node) = &mut node {
+                        fill(node.as_mut(), &known);
+                    }
+                    running.push(async move {
+                        let begun = Instant::now();
+                        let result = carry_out(aws, step, node).await;
+                        (i, begun.elapsed(), result)
+                    });
+                }
+                Readiness::Never(why) => {
+                    let outcome = Outcome::Waiting(why);
+                    progress(&Event::Ended(&steps[i], &outcome));
+                    outcomes[i] = Some(outcome);
+                }
+                Readiness::Ready | Readiness::NotYet => {}
+            }
+        }
+        let Some((i, took, result)) = running.next().await else {
+            if outcomes.iter().all(Option::is_some) {
+                break;
+            }
+            continue;
+        };
+        let outcome = match result {
+            Ok(output) => {
+                if let Some(output) = output {
+                    known.insert(steps[i].address.clone(), output, false);
+                }
+                Outcome::Done(took)
+            }
+            Err(error) if error.is_transient() => Outcome::Waiting(error.to_string()),
+            Err(error) => Outcome::Failed(error),
+        };
+        progress(&Event::Ended(&steps[i], &outcome));
+        outcomes[i] = Some(outcome);
+    }
+    drop(running);
+    let outcomes = outcomes.into_iter().map(|o| o.unwrap_or_else(|| Outcome::Waiting("not reached".to_owned())));
+    Report { steps: steps.into_iter().zip(outcomes).collect() }
+}
+
+enum Readiness {
+    Ready,
+    NotYet,
+    Never(String),
+}
+
+fn readiness(steps: &[Step], outcomes: &[Option<Outcome>], i: usize) -> Readiness {
+    let mut ready = Readiness::Ready;
+    for j in &steps[i].needs {
+        let address = &steps[*j].address;
+        match &outcomes[*j] {
+            None => ready = Readiness::NotYet,
+            Some(Outcome::Done(_)) => {
+                let unsettled = matches!(steps[*j].action, Action::Create | Action::Replace(_))
+                    && steps[*j].node.as_ref().is_some_and(|n| n.kind().settles());
+                if unsettled {
+                    return Readiness::Never(format!("for {address} to become ready"));
+                }
+            }
+            Some(_) => return Readiness::Never(format!("for {address}")),
+        }
+    }
+    ready
+}
+
+async fn carry_out(
+    aws: &Aws,
+    step: &Step,
+    node: Option<Box<dyn super::erased::Node>>,
+) -> Result<Option<Output>, Error> {
+    match (&step.action, node, &step.found) {
+        (Action::Create | Action::Replace(_), Some(node), _) => node.create(aws, &step.tags).await.map(Some),
+        (Action::Update(changes), Some(node), Some(found)) => {
+            let fields: Vec<_> =
+                changes.iter().filter(|c| c.field != "tags" && c.how == How::InPlace).cloned().collect();
+            let output =
+                if fields.is_empty() { found.output.clone() } else { node.update(aws, found, &fields).await? };
+            let wrong: Tags = step
+                .tags
+                .iter()
+                .filter(|(k, v)| found.tags.as_ref().is_some_and(|have| have.get(*k) != Some(*v)))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect();
+            if let (Some(target), false) = (&found.tag_target, wrong.is_empty()) {
+                aws.tag(target, &wrong).await?;
+            }
+            Ok(Some(output))
+        }
+        (Action::Delete(_), _, Some(found)) => {
+            let kind = crate::kinds::kind(found.address.kind)
+                .ok_or_else(|| Error::internal(format!("no kind {}", found.address.kind)))?;
+            kind.delete(aws, found).await.map(|()| None)
+        }
+        _ => Err(Error::internal(format!("{} is no step that writes", step.address))),
+    }
+}
