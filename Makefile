@@ -1,0 +1,39 @@
+# The same recipes for people and for CI. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := bash
+CARGO ?= cargo
+NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
+
+.PHONY: help
+help: ## list the recipes
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## build every program (debug)
+	$(CARGO) build --workspace --locked
+
+.PHONY: test
+test: ## run every test (cargo-nextest where it is installed, plain cargo test elsewhere)
+ifdef NEXTEST
+	$(CARGO) nextest run --workspace --locked
+	$(CARGO) test --workspace --locked --doc
+else
+	$(CARGO) test --workspace --locked
+endif
+
+.PHONY: lint
+lint: ## formatting, and clippy with warnings as errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+.PHONY: demo
+demo: ## the whole system on this machine: local AWS, one stack from nothing to converged and back
+	@bash local/demo.sh
+
+.PHONY: bench
+bench: ## measure, as ratios against others in one run
+
+-include local/Makefile.inc
+-include local/telegram.mk
+-include polybot/Makefile.inc
+-include yolo5/Makefile.inc
