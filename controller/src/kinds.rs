@@ -66,7 +66,7 @@ fn of_stack(aws: &Aws) -> Filter {
 }
 
 /// One filter of a Describe call of EC2.
-fn filter(name: impl Into<String>, value: impl Into<String>) -> Filter {
+pub fn filter(name: impl Into<String>, value: impl Into<String>) -> Filter {
     Filter::builder().name(name).values(value).build()
 }
 

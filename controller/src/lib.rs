@@ -1,7 +1,14 @@
 //! The controller: converges a whole Polybot stack on AWS from one declarative spec, and keeps it that way.
 
 pub mod aws;
+pub mod cli;
+pub mod commands;
 pub mod engine;
+pub mod facts;
 pub mod kinds;
 pub mod ownership;
+pub mod reconcile;
+pub mod secret;
+pub mod spec;
+pub mod stack;
 pub mod telegram;

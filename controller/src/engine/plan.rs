@@ -76,6 +76,13 @@ pub struct Step {
     pub(super) tags: Tags,
 }
 
+impl Step {
+    /// Whether it waits for an input that is not to be had: no pass brings that about by itself.
+    pub fn lacks_input(&self) -> bool {
+        self.node.as_ref().is_some_and(|n| n.clone_box().inputs().iter().any(|s| s.absent().is_some()))
+    }
+}
+
 /// What is to be done, in an order in which it can be.
 #[derive(Default)]
 pub struct Plan {

@@ -1,0 +1,236 @@
+//! The command line: types only.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::{path::PathBuf, time::Duration};
+
+/// Converges a whole Polybot stack on AWS from one declarative spec, and keeps it that way.
+#[derive(Debug, Parser)]
+#[command(name = "controller", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Form of the log on standard error.
+    #[arg(long, global = true, env = contract::env::LOG_FORMAT, default_value = "text", value_enum)]
+    pub log_format: LogFormat,
+    /// What to log, for instance `info` or `controller=debug`.
+    #[arg(long, global = true, env = "RUST_LOG", default_value = "warn")]
+    pub log: String,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check specs without asking AWS anything, and print the names the stacks will use.
+    Validate(Specs),
+    /// Show what `apply` would do. Reads only. Exit 0: nothing, 2: something, 1: error.
+    Plan(PlanArgs),
+    /// Make AWS what the spec says. Exit 0: converged, 2: still waiting, 1: something failed or needs a person.
+    Apply(ApplyArgs),
+    /// Remove a stack. What holds data stays unless it is named with --with-data.
+    Destroy(DestroyArgs),
+    /// Show every resource with its id and phase, and the stack's outputs.
+    Status(StatusArgs),
+    /// Draw the stack.
+    Graph(GraphArgs),
+    /// Print the JSON schema of the spec, for editors.
+    Schema,
+    /// Print the Kubernetes CustomResourceDefinition.
+    Crd,
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Which specs.
+#[derive(Clone, Debug, Args)]
+pub struct Specs {
+    /// A file, a folder, or - for standard input; may be repeated.
+    #[arg(short = 'f', long = "file", required = true, value_name = "PATH")]
+    pub files: Vec<PathBuf>,
+    /// Only the stacks of this name; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub stack: Vec<String>,
+}
+
+/// What `plan` and `apply` share.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Allow {
+    /// Data at this address may go, for instance table/predictions; may be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    pub with_data: Vec<String>,
+    /// This address may be replaced though it takes others with it, for instance vpc/main; may be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    pub replace: Vec<String>,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Which specs.
+    #[command(flatten)]
+    pub specs: Specs,
+    /// What the plan may do.
+    #[command(flatten)]
+    pub allow: Allow,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: PlanFormat,
+    /// Show the plan of `destroy` instead.
+    #[arg(long)]
+    pub destroy: bool,
+}
+
+/// Form of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlanFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Arguments of `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    /// Which specs.
+    #[command(flatten)]
+    pub specs: Specs,
+    /// What the plan may do.
+    #[command(flatten)]
+    pub allow: Allow,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Go on only if the plan has this digest (printed by `plan`).
+    #[arg(long, value_name = "DIGEST")]
+    pub expect: Option<String>,
+    /// More resources than this may not be deleted or replaced in one go; the spec's own limit where absent.
+    #[arg(long, value_name = "N")]
+    pub max_deletions: Option<usize>,
+    /// How passes are paced.
+    #[command(flatten)]
+    pub pace: Pace,
+}
+
+/// How passes are paced.
+#[derive(Clone, Debug, Args)]
+pub struct Pace {
+    /// Give up waiting after this long, for instance 30m or 90s.
+    #[arg(long, default_value = "30m", value_parser = duration)]
+    pub timeout: Duration,
+    /// Time between two passes while AWS is at work.
+    #[arg(long, default_value = "5s", value_parser = duration)]
+    pub poll: Duration,
+    /// One pass only: what has to wait is left to the next run.
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// Arguments of `destroy`.
+#[derive(Debug, Args)]
+pub struct DestroyArgs {
+    /// Which specs.
+    #[command(flatten)]
+    pub specs: Specs,
+    /// Do not ask for the stack's name; may be repeated for several stacks.
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Vec<String>,
+    /// Data at this address goes too, or `all`; may be repeated.
+    #[arg(long, value_name = "ADDRESS")]
+    pub with_data: Vec<String>,
+    /// How passes are paced.
+    #[command(flatten)]
+    pub pace: Pace,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Which specs.
+    #[command(flatten)]
+    pub specs: Specs,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub output: StatusFormat,
+    /// Whose variables `-o env` prints.
+    #[arg(long, value_enum, default_value = "polybot")]
+    pub service: crate::stack::Service,
+}
+
+/// Form of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// For programs.
+    Yaml,
+    /// `export NAME=value` lines, as the instances get them.
+    Env,
+}
+
+/// Arguments of `graph`.
+#[derive(Debug, Args)]
+pub struct GraphArgs {
+    /// Which specs.
+    #[command(flatten)]
+    pub specs: Specs,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value = "mermaid")]
+    pub output: GraphFormat,
+}
+
+/// Form of a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// Mermaid, which GitHub draws.
+    Mermaid,
+    /// Graphviz.
+    Dot,
+}
+
+/// `90s`, `30m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration; write 90s, 30m or 1h");
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "ms" => return Ok(Duration::from_millis(number)),
+        "s" | "" => number,
+        "m" => number * 60,
+        "h" => number * 3600,
+        _ => return Err(wrong()),
+    };
+    Ok(Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("30m"), Ok(Duration::from_secs(1800)));
+        assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
+        assert!(duration("soon").is_err());
+    }
+}

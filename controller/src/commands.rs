@@ -1,0 +1,130 @@
+//! The commands: what each does with specs, AWS and the terminal.
+
+mod apply;
+mod crd;
+mod destroy;
+mod graph;
+mod plan;
+mod schema;
+mod status;
+mod validate;
+
+use crate::{
+    aws,
+    cli::{Cli, Command, LogFormat, Specs},
+    reconcile::Connection,
+    spec::{PolybotStack, load},
+};
+use anyhow::Context;
+use clap::CommandFactory;
+use std::{io::Write, process::ExitCode, sync::Arc};
+use tracing_subscriber::EnvFilter;
+
+/// Exit code of a plan or an apply that leaves something to do.
+const SOMETHING: u8 = 2;
+
+/// Starts the log, on standard error.
+pub fn start_log(cli: &Cli) {
+    let filter = EnvFilter::try_new(&cli.log).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match cli.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}
+
+/// Runs a command.
+pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Validate(args) => validate::run(&args),
+        Command::Plan(args) => plan::run(&args).await,
+        Command::Apply(args) => apply::run(&args).await,
+        Command::Destroy(args) => destroy::run(&args).await,
+        Command::Status(args) => status::run(&args).await,
+        Command::Graph(args) => graph::run(&args),
+        Command::Schema => schema::run(),
+        Command::Crd => crd::run(),
+        Command::Completions { shell } => {
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Cli::command(), "controller", &mut script);
+            out(&String::from_utf8_lossy(&script))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Prints an error with its chain, and a hint where one of its causes has one.
+pub fn print_error(error: &anyhow::Error) {
+    let mut text = format!("error: {error}\n");
+    for cause in error.chain().skip(1) {
+        text.push_str(&format!("  because: {cause}\n"));
+    }
+    if let Some(hint) = error.chain().find_map(|c| c.downcast_ref::<aws::Error>()).and_then(aws::Error::hint) {
+        text.push_str(&format!("hint: {hint}\n"));
+    }
+    warn(&text);
+}
+
+/// Writes to standard output: results.
+fn out(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever reads has seen enough.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to standard output"),
+    }
+}
+
+/// Writes to standard error: what is not the result.
+fn warn(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// The stacks that the arguments name, or their faults.
+fn stacks(args: &Specs) -> anyhow::Result<Vec<Arc<PolybotStack>>> {
+    let documents = load::load(&args.files)?;
+    let all: Vec<_> = documents.into_iter().map(Arc::new).collect();
+    let picked: Vec<_> =
+        all.iter().filter(|s| args.stack.is_empty() || args.stack.contains(&name(s))).cloned().collect();
+    if picked.is_empty() {
+        let names: Vec<_> = all.iter().map(|s| name(s)).collect();
+        anyhow::bail!("no stack is called {}; the files hold {}", args.stack.join(" or "), names.join(", "));
+    }
+    Ok(picked)
+}
+
+fn name(stack: &PolybotStack) -> String {
+    stack.metadata.name.clone().unwrap_or_default()
+}
+
+/// `prod in us-east-1`.
+fn title(stack: &PolybotStack) -> String {
+    format!("{} in {}", name(stack), stack.spec.region)
+}
+
+/// Connects to every stack's account and region. Each stack has an outcome of its own: one that cannot be reached is
+/// reported and does not keep the others from going on.
+async fn connect(stacks: Vec<Arc<PolybotStack>>) -> (Vec<Connection>, bool) {
+    let mut connections = vec![];
+    let mut failed = false;
+    for stack in stacks {
+        let title = title(&stack);
+        match Connection::open(stack).await {
+            Ok(connection) => connections.push(connection),
+            Err(error) => {
+                failed = true;
+                print_error(&anyhow::Error::new(error).context(format!("{title}: cannot start")));
+            }
+        }
+    }
+    (connections, failed)
+}
+
+/// `1 s`, `2 min 5 s`.
+fn elapsed(time: std::time::Duration) -> String {
+    match time.as_secs() {
+        0 => format!("{} ms", time.as_millis()),
+        s @ 1..60 => format!("{s} s"),
+        s => format!("{} min {} s", s / 60, s % 60),
+    }
+}

@@ -1,0 +1,32 @@
+//! `destroy`: the plan of no stack at all. What holds data stays unless it is named.
+
+use super::{
+    apply::{End, ask, exit_code, passes},
+    connect, name, out, plan, stacks, title, warn,
+};
+use crate::{
+    cli::DestroyArgs,
+    reconcile::{Allow, Goal},
+};
+use std::process::ExitCode;
+
+pub(super) async fn run(args: &DestroyArgs) -> anyhow::Result<ExitCode> {
+    let allow = Allow { with_data: args.with_data.clone(), replace: vec![] };
+    let (connections, failed) = connect(stacks(&args.specs)?).await;
+    let mut ends = vec![if failed { End::Failed } else { End::Converged }];
+    for connection in &connections {
+        let (_, plan) = connection.look(Goal::Destroy, &allow).await;
+        out(&plan::text(&connection.spec, &plan))?;
+        let name = name(&connection.spec);
+        let agreed = args.confirm.contains(&name)
+            || plan.summary().writes() == 0
+            || ask(&format!("This removes stack {}. Type its name to go on: ", title(&connection.spec)), &[&name])?;
+        if !agreed {
+            warn("nothing was done\n");
+            ends.push(End::Failed);
+            continue;
+        }
+        ends.push(passes(connection, plan, Goal::Destroy, &allow, &args.pace).await?);
+    }
+    Ok(exit_code(ends))
+}

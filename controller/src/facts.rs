@@ -1,0 +1,155 @@
+//! What the stack needs to know of the world outside it: account, zones, images, the token. Reads only. Each fact may be
+//! absent by itself; what depends on it then waits, and the rest goes on.
+
+use crate::{
+    aws::{self, Aws, Error},
+    secret::Secret,
+    spec::PolybotStack,
+    stack::{self, Service},
+};
+use aws_sdk_ecr::types::ImageIdentifier;
+use std::collections::BTreeMap;
+use time::OffsetDateTime;
+
+/// Canonical publishes its current image of Ubuntu 24.04 under this name.
+pub const UBUNTU: &str = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id";
+
+/// A fact, or why it is not to be had and how to mend that.
+pub type Fact<T> = Result<T, String>;
+
+/// What the stack needs to know of the world outside it.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Account of the credentials.
+    pub account: String,
+    /// The time of this pass.
+    pub now: OffsetDateTime,
+    /// Names of the region's availability zones, in order.
+    pub zones: Fact<Vec<String>>,
+    /// Ubuntu's current image.
+    pub ami: Fact<String>,
+    /// Each service's container image by digest.
+    pub images: BTreeMap<Service, Fact<String>>,
+    /// The bot's token.
+    pub token: Fact<Secret<String>>,
+}
+
+impl Facts {
+    /// Asks AWS.
+    pub async fn gather(spec: &PolybotStack, aws: &Aws) -> Self {
+        let (zones, ami, polybot, yolo5) = futures::join!(
+            zones(aws),
+            ami(aws),
+            image(spec, aws, Service::Polybot),
+            image(spec, aws, Service::Yolo5)
+        );
+        let token = match &aws.telegram {
+            Some(telegram) => telegram.token.clone(),
+            None => Err("no token".to_owned()),
+        };
+        Self {
+            account: aws.account.clone(),
+            now: OffsetDateTime::now_utc(),
+            zones,
+            ami,
+            images: BTreeMap::from([(Service::Polybot, polybot), (Service::Yolo5, yolo5)]),
+            token,
+        }
+    }
+
+    /// Facts for a picture of the stack without AWS.
+    pub fn assumed(spec: &PolybotStack) -> Self {
+        let account = spec.spec.account_id.as_ref().map_or_else(|| "123456789012".to_owned(), ToString::to_string);
+        let absent = || Err("not asked".to_owned());
+        Self {
+            account,
+            now: OffsetDateTime::UNIX_EPOCH,
+            zones: Ok(["a", "b", "c", "d", "e", "f"].iter().map(|z| format!("{}{z}", spec.spec.region)).collect()),
+            ami: absent(),
+            images: BTreeMap::from([(Service::Polybot, absent()), (Service::Yolo5, absent())]),
+            token: Err("not asked".to_owned()),
+        }
+    }
+}
+
+async fn zones(aws: &Aws) -> Fact<Vec<String>> {
+    let zones = aws
+        .ec2
+        .describe_availability_zones()
+        .filters(crate::kinds::filter("state", "available"))
+        .filters(crate::kinds::filter("zone-type", "availability-zone"))
+        .send()
+        .await
+        .map_err(|e| Error::from(e).to_string())?;
+    let mut names: Vec<String> =
+        zones.availability_zones().iter().filter_map(|z| z.zone_name().map(ToOwned::to_owned)).collect();
+    names.sort();
+    Ok(names)
+}
+
+async fn ami(aws: &Aws) -> Fact<String> {
+    let got = aws.ssm.get_parameter().name(UBUNTU).send().await.map_err(|e| Error::from(e).to_string())?;
+    got.parameter
+        .and_then(|p| p.value)
+        .ok_or_else(|| format!("the parameter {UBUNTU} has no value"))
+}
+
+/// Resolves an image to a digest through the registry, so that what runs is what was reviewed.
+async fn image(spec: &PolybotStack, aws: &Aws, service: Service) -> Fact<String> {
+    let wish = stack::image(spec, &aws.account, service)?;
+    let tag = match wish {
+        stack::Image::Exact(uri) => return Ok(uri),
+        stack::Image::Tag { repository, tag } => (repository, tag),
+    };
+    let (repository, tag) = tag;
+    let host = stack::registry(&aws.account, &aws.region);
+    let push = format!(
+        "push it: aws ecr get-login-password --region {region} | docker login --username AWS --password-stdin {host} \
+         && docker push {host}/{repository}:{tag}",
+        region = aws.region
+    );
+    let id = ImageIdentifier::builder().image_tag(&tag).build();
+    match aws.ecr.describe_images().repository_name(&repository).image_ids(id).send().await {
+        Ok(found) => found
+            .image_details()
+            .first()
+            .and_then(|d| d.image_digest())
+            .map(|digest| format!("{host}/{repository}@{digest}"))
+            .ok_or_else(|| format!("no image {repository}:{tag}; {push}")),
+        Err(e) => match Error::from(e) {
+            e if e.is_not_found() => Err(format!("no image {repository}:{tag} in the registry yet; {push}")),
+            e => Err(e.to_string()),
+        },
+    }
+}
+
+/// The bot's token from where the spec says it is. The value is in no error.
+pub async fn token(spec: &PolybotStack, config: &aws_config::SdkConfig) -> Fact<Secret<String>> {
+    let source = &spec.spec.telegram.token;
+    let token = if let Some(name) = &source.env {
+        std::env::var(name).map_err(|_| format!("the environment variable {name} is not set; export {name}=<token from @BotFather>"))?
+    } else if let Some(path) = &source.file {
+        std::fs::read_to_string(path).map_err(|e| format!("the token file {path} cannot be read: {e}"))?
+    } else if let Some(name) = &source.secret {
+        let got = aws_sdk_secretsmanager::Client::new(config)
+            .get_secret_value()
+            .secret_id(name)
+            .send()
+            .await
+            .map_err(|e| format!("the secret {name} cannot be read: {}", aws::Error::from(e)))?;
+        let text = got.secret_string.unwrap_or_default();
+        // The secret may hold the bare token or the JSON that the services read.
+        serde_json::from_str::<BTreeMap<String, String>>(&text)
+            .ok()
+            .and_then(|mut fields| fields.remove(contract::env::TELEGRAM_TOKEN))
+            .unwrap_or(text)
+    } else {
+        return Err("the token comes from a Kubernetes Secret, which only the operator can read".to_owned());
+    };
+    let token = token.trim().to_owned();
+    // 123456:ABC…; anything else is a mistake that Telegram would answer with 404 later.
+    let well_formed = token.split_once(':').is_some_and(|(id, key)| {
+        !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) && key.len() >= 20
+    });
+    if well_formed { Ok(Secret::new(token)) } else { Err("the token is none that @BotFather gives (digits, a colon, 35 characters)".to_owned()) }
+}

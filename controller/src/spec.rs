@@ -1,0 +1,701 @@
+//! The spec: one set of types for YAML files and for the Kubernetes custom resource. Every field's documentation becomes the
+//! description that editors and `kubectl explain` show.
+
+pub mod check;
+pub mod load;
+pub mod names;
+mod value;
+
+pub use value::{Cidr, Duration, Region};
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One stack in one region of one account.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "polybot.dev",
+    version = "v1alpha1",
+    kind = "PolybotStack",
+    plural = "polybotstacks",
+    shortname = "pbs",
+    namespaced,
+    derive = "PartialEq",
+    doc = "One Polybot stack in one region of one AWS account."
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PolybotStackSpec {
+    /// First part of every AWS name: names are {prefix}-{environment}-{component}. Lower-case letters, digits, dashes.
+    pub prefix: String,
+    /// Second part of every AWS name, such as `prod`.
+    pub environment: String,
+    /// AWS region, such as `us-east-1`. One stack a region, each with its own bot token.
+    pub region: Region,
+    /// Account that the stack belongs to, twelve digits. Credentials of any other account are refused before the first call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_id: Option<String>,
+    /// The network.
+    #[serde(default)]
+    pub network: Network,
+    /// Name and certificate of the bot's address.
+    pub domain: Domain,
+    /// The bot's side of Telegram.
+    #[serde(default)]
+    pub telegram: Telegram,
+    /// The bot: behind the load balancer, HTTPS 8443 to HTTP 8443, health check /health.
+    pub polybot: Polybot,
+    /// The detector: workers on the identify queue. Without it no photo is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub yolo5: Option<Yolo5>,
+    /// The queues; each has a dead-letter queue.
+    #[serde(default)]
+    pub queues: Queues,
+    /// The tables.
+    #[serde(default)]
+    pub tables: Tables,
+    /// The bucket of pictures.
+    #[serde(default)]
+    pub bucket: Bucket,
+    /// The image repositories, one a service.
+    #[serde(default)]
+    pub registry: Registry,
+    /// Who hears of scaling events.
+    #[serde(default)]
+    pub notifications: Vec<Notification>,
+    /// Ways into the instances beside Session Manager; none by default.
+    #[serde(default)]
+    pub access: Access,
+    /// Tags on everything, beside the ownership tags.
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// What becomes of data when its resource is no longer wanted.
+    #[serde(default)]
+    pub on_delete: OnDelete,
+    /// Limits on what one apply may take away.
+    #[serde(default)]
+    pub safety: Safety,
+}
+
+/// The network: a VPC with a public /24 subnet in each zone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Network {
+    /// The VPC's IPv4 block, /16 to /23 (a /24 for each zone must fit).
+    #[serde(default = "network_cidr")]
+    pub cidr: Cidr,
+    /// How many zones, the first ones of the region; a load balancer needs two. Ignored where `zoneNames` is given.
+    #[serde(default = "two")]
+    #[schemars(range(min = 2, max = 6))]
+    pub zones: u32,
+    /// The zones by name, where the first ones will not do.
+    #[serde(default)]
+    pub zone_names: Vec<String>,
+}
+
+fn network_cidr() -> Cidr {
+    Cidr::literal([10, 0, 0, 0], 16)
+}
+fn two() -> u32 {
+    2
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        Self { cidr: network_cidr(), zones: two(), zone_names: vec![] }
+    }
+}
+
+/// Name and certificate of the bot's address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Domain {
+    /// A public hosted zone of Route 53 that exists, such as `example.com`.
+    pub hosted_zone: String,
+    /// The bot's host name within that zone.
+    pub name: String,
+    /// The certificate on the load balancer; self-signed unless an ARN is given.
+    #[serde(default)]
+    pub certificate: CertificateSource,
+}
+
+/// Where the certificate comes from: `selfSigned` (the default) or `arn`, not both.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CertificateSource {
+    /// Made here, imported to ACM, renewed in time. The private key is kept nowhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_signed: Option<SelfSigned>,
+    /// An ACM certificate that exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arn: Option<String>,
+}
+
+/// Subject and life of the self-signed certificate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SelfSigned {
+    /// Two-letter country code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+    /// State or province.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// City.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<String>,
+    /// Organization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+    /// Days from making to end.
+    #[serde(default = "valid_days")]
+    #[schemars(range(min = 2, max = 3650))]
+    pub valid_days: u32,
+    /// A new one is made when fewer days than this are left.
+    #[serde(default = "renew_before_days")]
+    #[schemars(range(min = 1))]
+    pub renew_before_days: u32,
+}
+
+fn valid_days() -> u32 {
+    365
+}
+fn renew_before_days() -> u32 {
+    30
+}
+
+impl Default for SelfSigned {
+    fn default() -> Self {
+        Self {
+            country: None,
+            state: None,
+            locality: None,
+            organization: None,
+            valid_days: valid_days(),
+            renew_before_days: renew_before_days(),
+        }
+    }
+}
+
+/// The bot's side of Telegram.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Telegram {
+    /// Where the bot's token is; never the token itself.
+    #[serde(default = "token_source")]
+    pub token: SecretSource,
+    /// Telegram's addresses, the only ones that reach the load balancer.
+    #[serde(default = "telegram_sources")]
+    pub sources: Vec<Cidr>,
+    /// Root of the Bot API; another server for tests.
+    #[serde(default = "telegram_api")]
+    pub api_url: String,
+    /// How Telegram delivers.
+    #[serde(default)]
+    pub webhook: WebhookOptions,
+}
+
+fn token_source() -> SecretSource {
+    SecretSource { env: Some("TELEGRAM_TOKEN".to_owned()), ..SecretSource::default() }
+}
+fn telegram_sources() -> Vec<Cidr> {
+    vec![Cidr::literal([149, 154, 160, 0], 20), Cidr::literal([91, 108, 4, 0], 22)]
+}
+fn telegram_api() -> String {
+    "https://api.telegram.org".to_owned()
+}
+
+impl Default for Telegram {
+    fn default() -> Self {
+        Self {
+            token: token_source(),
+            sources: telegram_sources(),
+            api_url: telegram_api(),
+            webhook: WebhookOptions::default(),
+        }
+    }
+}
+
+/// How Telegram delivers updates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WebhookOptions {
+    /// A fixed address that Telegram uses instead of resolving the host name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_address: Option<std::net::Ipv4Addr>,
+    /// Deliveries at once, 1 to 100.
+    #[serde(default = "max_connections")]
+    #[schemars(range(min = 1, max = 100))]
+    pub max_connections: u32,
+}
+
+fn max_connections() -> u32 {
+    40
+}
+
+impl Default for WebhookOptions {
+    fn default() -> Self {
+        Self { ip_address: None, max_connections: max_connections() }
+    }
+}
+
+/// Where a secret is; exactly one of the four.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretSource {
+    /// Name of an environment variable of the controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// Path of a file that the controller can read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Name or ARN of a secret in Secrets Manager that exists and is not of this stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// A Kubernetes Secret in the stack's namespace (operator only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes_secret: Option<KubernetesSecret>,
+}
+
+/// A key of a Kubernetes Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KubernetesSecret {
+    /// Name of the Secret.
+    pub name: String,
+    /// Key within it.
+    #[serde(default = "secret_key")]
+    pub key: String,
+}
+
+fn secret_key() -> String {
+    "token".to_owned()
+}
+
+/// A container image: `uri`, or `repository` with `tag` or `digest`. A tag is resolved to a digest when planning.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ImageRef {
+    /// Name of the repository of this stack; the service's name where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// Tag, such as `v1.4.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Digest, such as `sha256:…`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// An image anywhere, by full name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+}
+
+/// The bot.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Polybot {
+    /// Its container image.
+    pub image: ImageRef,
+    /// EC2 instance type.
+    #[serde(default = "polybot_type")]
+    pub instance_type: String,
+    /// Instances, spread over the zones.
+    #[serde(default = "two")]
+    #[schemars(range(min = 1, max = 100))]
+    pub replicas: u32,
+    /// How a new version reaches the instances.
+    #[serde(default)]
+    pub rollout: Rollout,
+}
+
+fn polybot_type() -> String {
+    "t3.micro".to_owned()
+}
+
+/// The detector.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Yolo5 {
+    /// Its container image.
+    pub image: ImageRef,
+    /// EC2 instance type.
+    #[serde(default = "yolo5_type")]
+    pub instance_type: String,
+    /// Between how many instances the group scales.
+    #[serde(default)]
+    pub replicas: Range,
+    /// What the group scales on: `cpu` (the default) or `backlog`, not both.
+    #[serde(default)]
+    pub scaling: Scaling,
+    /// Least confidence of a detection, 0 to 1.
+    #[serde(default = "confidence")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub confidence: f32,
+    /// How a new version reaches the instances.
+    #[serde(default)]
+    pub rollout: Rollout,
+}
+
+fn yolo5_type() -> String {
+    "t3.medium".to_owned()
+}
+fn confidence() -> f32 {
+    0.25
+}
+
+/// Least and most instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Range {
+    /// Least.
+    #[serde(default = "one")]
+    pub min: u32,
+    /// Most.
+    #[serde(default = "four")]
+    pub max: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+fn four() -> u32 {
+    4
+}
+
+impl Default for Range {
+    fn default() -> Self {
+        Self { min: one(), max: four() }
+    }
+}
+
+/// What a group scales on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Scaling {
+    /// Mean CPU of the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<CpuTarget>,
+    /// Messages that wait, for each instance in service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backlog: Option<Backlog>,
+}
+
+/// Mean CPU of the group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CpuTarget {
+    /// Percent.
+    #[schemars(range(min = 1, max = 100))]
+    pub target: u32,
+}
+
+/// Messages that wait, for each instance in service: the target is latency divided by time a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Backlog {
+    /// How long a message may wait.
+    pub latency_target: Duration,
+    /// How long one instance takes for one message, in seconds.
+    pub seconds_per_message: f32,
+}
+
+/// How a new version reaches the instances.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rollout {
+    /// Instances that stay healthy meanwhile, percent of the wanted size.
+    #[serde(default = "hundred")]
+    #[schemars(range(min = 0, max = 100))]
+    pub min_healthy_percent: u32,
+    /// Instances at most meanwhile, percent of the wanted size; at most 100 above the least.
+    #[serde(default = "two_hundred")]
+    #[schemars(range(min = 100, max = 200))]
+    pub max_healthy_percent: u32,
+    /// How long the new version is watched before the rollout counts as done.
+    #[serde(default = "bake")]
+    pub bake: Duration,
+    /// Whether a failed rollout goes back by itself.
+    #[serde(default = "yes")]
+    pub auto_rollback: bool,
+}
+
+fn hundred() -> u32 {
+    100
+}
+fn two_hundred() -> u32 {
+    200
+}
+fn bake() -> Duration {
+    Duration::seconds(300)
+}
+fn yes() -> bool {
+    true
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            min_healthy_percent: hundred(),
+            max_healthy_percent: two_hundred(),
+            bake: bake(),
+            auto_rollback: yes(),
+        }
+    }
+}
+
+/// The queues; each has a dead-letter queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Queues {
+    /// Jobs for yolo5.
+    #[serde(default)]
+    pub identify: Queue,
+    /// Answers for polybot.
+    #[serde(default)]
+    pub results: Queue,
+    /// Polybot's own: albums, reminders.
+    #[serde(default = "work_queue")]
+    pub work: Queue,
+}
+
+fn work_queue() -> Queue {
+    Queue { retention: Duration::seconds(86_400), ..Queue::default() }
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self { identify: Queue::default(), results: Queue::default(), work: work_queue() }
+    }
+}
+
+/// A queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Queue {
+    /// How long a received message stays hidden, 0s to 12h; at least six times the longest job.
+    #[serde(default = "visibility")]
+    pub visibility_timeout: Duration,
+    /// How long a message is kept, 60s to 14d.
+    #[serde(default = "retention")]
+    pub retention: Duration,
+    /// After how many receives a message goes to the dead-letter queue.
+    #[serde(default = "max_receives")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_receives: u32,
+}
+
+fn visibility() -> Duration {
+    Duration::seconds(60)
+}
+fn retention() -> Duration {
+    Duration::seconds(4 * 86_400)
+}
+fn max_receives() -> u32 {
+    5
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { visibility_timeout: visibility(), retention: retention(), max_receives: max_receives() }
+    }
+}
+
+/// The tables.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tables {
+    /// Predictions, by id and by chat.
+    #[serde(default)]
+    pub predictions: Table,
+    /// Chats: albums, seen updates, settings; items expire.
+    #[serde(default)]
+    pub chats: Table,
+}
+
+/// A table.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Table {
+    /// How it is paid for; by request where `provisioned` is absent.
+    #[serde(default)]
+    pub billing: Billing,
+    /// Capacity units, with `billing: provisioned`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisioned: Option<Capacity>,
+}
+
+/// How a table is paid for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Billing {
+    /// By request.
+    #[default]
+    PayPerRequest,
+    /// By capacity.
+    Provisioned,
+}
+
+/// Capacity units of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Capacity {
+    /// Reads.
+    #[schemars(range(min = 1))]
+    pub read: u32,
+    /// Writes.
+    #[schemars(range(min = 1))]
+    pub write: u32,
+}
+
+/// The bucket of pictures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Bucket {
+    /// Key prefix of original pictures.
+    #[serde(default = "image_prefix")]
+    pub image_prefix: String,
+    /// Whether old versions of objects are kept (for 30 days).
+    #[serde(default = "yes")]
+    pub versioning: bool,
+    /// Pictures go after this many days; 0 keeps them for ever.
+    #[serde(default = "expire_days")]
+    pub expire_images_after_days: u32,
+}
+
+fn image_prefix() -> String {
+    "images".to_owned()
+}
+fn expire_days() -> u32 {
+    30
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        Self { image_prefix: image_prefix(), versioning: yes(), expire_images_after_days: expire_days() }
+    }
+}
+
+/// The image repositories.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Registry {
+    /// How many of the newest images stay.
+    #[serde(default = "keep_images")]
+    #[schemars(range(min = 3, max = 1000))]
+    pub keep_images: u32,
+}
+
+fn keep_images() -> u32 {
+    10
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self { keep_images: keep_images() }
+    }
+}
+
+/// Who hears of scaling events.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Notification {
+    /// An e-mail address; AWS asks it to confirm.
+    pub email: String,
+}
+
+/// Ways into the instances beside Session Manager.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Access {
+    /// SSH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<Ssh>,
+}
+
+/// SSH: from where, and with which key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Ssh {
+    /// Addresses that may connect; never the whole internet.
+    pub cidrs: Vec<Cidr>,
+    /// A public key; the private half is never seen here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+    /// Name of a key pair that exists, instead of `publicKey`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_name: Option<String>,
+}
+
+/// What becomes of data when its resource is no longer wanted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OnDelete {
+    /// For all that holds data.
+    #[serde(default)]
+    pub data: DataPolicy,
+    /// For single addresses, such as `table/predictions`.
+    #[serde(default)]
+    pub addresses: BTreeMap<String, DataPolicy>,
+}
+
+/// What becomes of data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum DataPolicy {
+    /// It stays.
+    #[default]
+    Retain,
+    /// It goes.
+    Purge,
+}
+
+/// Limits on what one apply may take away.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Safety {
+    /// Resources that one apply may delete or replace; more needs --max-deletions.
+    #[serde(default = "max_deletions")]
+    pub max_deletions: u32,
+}
+
+fn max_deletions() -> u32 {
+    5
+}
+
+impl Default for Safety {
+    fn default() -> Self {
+        Self { max_deletions: max_deletions() }
+    }
+}
+
+/// The JSON schema of one document: what editors check while one types.
+pub fn json_schema() -> serde_json::Value {
+    let spec = schemars::generate::SchemaSettings::draft07()
+        .with(|s| s.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<PolybotStackSpec>();
+    serde_json::json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "PolybotStack",
+        "description": "One Polybot stack in one region of one AWS account.",
+        "type": "object",
+        "additionalProperties": false,
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "properties": {
+            "apiVersion": { "const": "polybot.dev/v1alpha1" },
+            "kind": { "const": "PolybotStack" },
+            "metadata": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {
+                    "name": { "type": "string", "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", "maxLength": 63 },
+                    "namespace": { "type": "string" },
+                    "labels": { "type": "object", "additionalProperties": { "type": "string" } },
+                    "annotations": { "type": "object", "additionalProperties": { "type": "string" } },
+                },
+            },
+            "spec": spec,
+        },
+    })
+}

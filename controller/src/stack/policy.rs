@@ -1,0 +1,138 @@
+//! Who may do what: the least that each service needs, as IAM and resource policy documents. Pure.
+
+use serde_json::{Value, json};
+
+/// ARNs of the things that policies name. All but the secrets' random endings follow from names, account and region, so a
+/// policy needs nothing to exist before it.
+pub struct Arns {
+    /// Account.
+    pub account: String,
+    /// Region.
+    pub region: String,
+    /// Name of the identify queue.
+    pub identify: String,
+    /// Name of the results queue.
+    pub results: String,
+    /// Name of polybot's own queue.
+    pub work: String,
+    /// Name of the predictions table.
+    pub predictions: String,
+    /// Name of the chats table.
+    pub chats: String,
+    /// Name of the bucket.
+    pub bucket: String,
+    /// Key prefix of original pictures.
+    pub image_prefix: String,
+    /// Names (or ARNs) of polybot's secrets.
+    pub secrets: Vec<String>,
+    /// Name of the service's image repository.
+    pub repository: String,
+}
+
+impl Arns {
+    fn queue(&self, name: &str) -> String {
+        format!("arn:aws:sqs:{}:{}:{name}", self.region, self.account)
+    }
+    fn table(&self, name: &str) -> String {
+        format!("arn:aws:dynamodb:{}:{}:table/{name}", self.region, self.account)
+    }
+    fn objects(&self, prefix: &str) -> String {
+        format!("arn:aws:s3:::{}/{prefix}/*", self.bucket)
+    }
+    fn secret(&self, name: &str) -> String {
+        // Secrets Manager ends every ARN with a dash and six random characters.
+        if name.starts_with("arn:") {
+            name.to_owned()
+        } else {
+            format!("arn:aws:secretsmanager:{}:{}:secret:{name}-??????", self.region, self.account)
+        }
+    }
+    fn pull(&self) -> [Value; 2] {
+        let repository = format!("arn:aws:ecr:{}:{}:repository/{}", self.region, self.account, self.repository);
+        [
+            allow("Registry", &["ecr:GetAuthorizationToken"], &["*".to_owned()]),
+            allow(
+                "PullImage",
+                &["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+                &[repository],
+            ),
+        ]
+    }
+}
+
+fn allow(sid: &str, actions: &[&str], resources: &[String]) -> Value {
+    json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources })
+}
+
+fn document(statements: Vec<Value>) -> Value {
+    json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+const RECEIVE: &[&str] = &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"];
+
+/// What polybot may do.
+pub fn polybot(a: &Arns) -> Value {
+    let mut statements = vec![
+        allow("Secrets", &["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"], &a.secrets.iter().map(|s| a.secret(s)).collect::<Vec<_>>()),
+        allow("SendJobs", &["sqs:SendMessage"], &[a.queue(&a.identify), a.queue(&a.work)]),
+        allow("ReceiveResults", RECEIVE, &[a.queue(&a.results), a.queue(&a.work)]),
+        allow(
+            "Chats",
+            &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:DescribeTable"],
+            &[a.table(&a.chats)],
+        ),
+        allow(
+            "Predictions",
+            &["dynamodb:GetItem", "dynamodb:DeleteItem", "dynamodb:Query"],
+            &[a.table(&a.predictions), format!("{}/index/*", a.table(&a.predictions))],
+        ),
+        // /privacy deletes a chat's pictures, so it may list and delete as well as write and read.
+        allow(
+            "Pictures",
+            &["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
+            &[a.objects(&a.image_prefix), a.objects(contract::record::PREDICTED_PREFIX)],
+        ),
+        allow("ListPictures", &["s3:ListBucket"], &[format!("arn:aws:s3:::{}", a.bucket)]),
+    ];
+    statements.extend(a.pull());
+    document(statements)
+}
+
+/// What yolo5 may do. No secrets: it never talks to Telegram.
+pub fn yolo5(a: &Arns) -> Value {
+    let mut statements = vec![
+        allow("ReceiveJobs", RECEIVE, &[a.queue(&a.identify)]),
+        allow("SendResults", &["sqs:SendMessage"], &[a.queue(&a.results)]),
+        allow("ReadPictures", &["s3:GetObject"], &[a.objects(&a.image_prefix)]),
+        allow("WritePictures", &["s3:PutObject"], &[a.objects(contract::record::PREDICTED_PREFIX)]),
+        allow("Predictions", &["dynamodb:GetItem", "dynamodb:PutItem"], &[a.table(&a.predictions)]),
+    ];
+    statements.extend(a.pull());
+    document(statements)
+}
+
+/// Instances take the role, and nobody else.
+pub fn trust() -> Value {
+    document(vec![json!({ "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:AssumeRole" })])
+}
+
+/// A queue answers over TLS only.
+pub fn queue(arn: &str) -> Value {
+    tls_only("sqs:*", &[arn.to_owned()])
+}
+
+/// A bucket answers over TLS only.
+pub fn bucket(name: &str) -> Value {
+    tls_only("s3:*", &[format!("arn:aws:s3:::{name}"), format!("arn:aws:s3:::{name}/*")])
+}
+
+fn tls_only(actions: &str, resources: &[String]) -> Value {
+    document(vec![json!({
+        "Sid": "TlsOnly",
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": actions,
+        "Resource": resources,
+        "Condition": { "Bool": { "aws:SecureTransport": "false" } },
+    })])
+}
