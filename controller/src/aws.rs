@@ -67,6 +67,8 @@ pub struct KnownNames {
     pub secrets: Vec<(String, String)>,
     /// Hosted zone (name without a final dot).
     pub hosted_zone: String,
+    /// The bot's host name.
+    pub host: String,
     /// Name of the images bucket.
     pub bucket: String,
     /// Name of the topic.

@@ -2,7 +2,8 @@
 //! absent by itself; what depends on it then waits, and the rest goes on.
 
 use crate::{
-    aws::{self, Aws, Error},
+    aws::{self, Aws, Error, View},
+    kinds::webhook,
     secret::Secret,
     spec::PolybotStack,
     stack::{self, Service},
@@ -32,16 +33,19 @@ pub struct Facts {
     pub images: BTreeMap<Service, Fact<String>>,
     /// The bot's token.
     pub token: Fact<Secret<String>>,
+    /// Whether Telegram answers.
+    pub telegram: Fact<()>,
 }
 
 impl Facts {
     /// Asks AWS.
-    pub async fn gather(spec: &PolybotStack, aws: &Aws) -> Self {
-        let (zones, ami, polybot, yolo5) = futures::join!(
+    pub async fn gather(spec: &PolybotStack, aws: &View) -> Self {
+        let (zones, ami, polybot, yolo5, telegram) = futures::join!(
             zones(aws),
             ami(aws),
             image(spec, aws, Service::Polybot),
-            image(spec, aws, Service::Yolo5)
+            image(spec, aws, Service::Yolo5),
+            webhook::ask(aws)
         );
         let token = match &aws.telegram {
             Some(telegram) => telegram.token.clone(),
@@ -54,6 +58,7 @@ impl Facts {
             ami,
             images: BTreeMap::from([(Service::Polybot, polybot), (Service::Yolo5, yolo5)]),
             token,
+            telegram: telegram.0.as_ref().map(|_| ()).map_err(Clone::clone),
         }
     }
 
@@ -68,6 +73,7 @@ impl Facts {
             ami: absent(),
             images: BTreeMap::from([(Service::Polybot, absent()), (Service::Yolo5, absent())]),
             token: Err("not asked".to_owned()),
+            telegram: Err("not asked".to_owned()),
         }
     }
 }
@@ -89,9 +95,7 @@ async fn zones(aws: &Aws) -> Fact<Vec<String>> {
 
 async fn ami(aws: &Aws) -> Fact<String> {
     let got = aws.ssm.get_parameter().name(UBUNTU).send().await.map_err(|e| Error::from(e).to_string())?;
-    got.parameter
-        .and_then(|p| p.value)
-        .ok_or_else(|| format!("the parameter {UBUNTU} has no value"))
+    got.parameter.and_then(|p| p.value).ok_or_else(|| format!("the parameter {UBUNTU} has no value"))
 }
 
 /// Resolves an image to a digest through the registry, so that what runs is what was reviewed.
@@ -127,7 +131,8 @@ async fn image(spec: &PolybotStack, aws: &Aws, service: Service) -> Fact<String>
 pub async fn token(spec: &PolybotStack, config: &aws_config::SdkConfig) -> Fact<Secret<String>> {
     let source = &spec.spec.telegram.token;
     let token = if let Some(name) = &source.env {
-        std::env::var(name).map_err(|_| format!("the environment variable {name} is not set; export {name}=<token from @BotFather>"))?
+        std::env::var(name)
+            .map_err(|_| format!("the environment variable {name} is not set; export {name}=<token from @BotFather>"))?
     } else if let Some(path) = &source.file {
         std::fs::read_to_string(path).map_err(|e| format!("the token file {path} cannot be read: {e}"))?
     } else if let Some(name) = &source.secret {
@@ -148,8 +153,12 @@ pub async fn token(spec: &PolybotStack, config: &aws_config::SdkConfig) -> Fact<
     };
     let token = token.trim().to_owned();
     // 123456:ABC…; anything else is a mistake that Telegram would answer with 404 later.
-    let well_formed = token.split_once(':').is_some_and(|(id, key)| {
-        !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) && key.len() >= 20
-    });
-    if well_formed { Ok(Secret::new(token)) } else { Err("the token is none that @BotFather gives (digits, a colon, 35 characters)".to_owned()) }
+    let well_formed = token
+        .split_once(':')
+        .is_some_and(|(id, key)| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) && key.len() >= 20);
+    if well_formed {
+        Ok(Secret::new(token))
+    } else {
+        Err("the token is none that @BotFather gives (digits, a colon, 35 characters)".to_owned())
+    }
 }

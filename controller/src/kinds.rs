@@ -1,7 +1,31 @@
 //! Every kind of resource, in order of creation. Adding one touches its file, a line here and one in `stack.rs`.
 
+pub mod bucket;
+pub mod certificate;
+pub mod dns_record;
+pub mod instance_profile;
+pub mod internet_gateway;
+pub mod key_pair;
+pub mod launch_template;
+pub mod launch_template_version;
+pub mod listener;
+pub mod load_balancer;
 pub mod queue;
+pub mod repository;
+pub mod role;
+pub mod route_table;
+pub mod scaling_group;
+pub mod scaling_policy;
+pub mod secret;
+pub mod security_group;
+pub mod security_group_rule;
+pub mod subnet;
+pub mod subscription;
+pub mod table;
+pub mod target_group;
+pub mod topic;
 pub mod vpc;
+pub mod webhook;
 
 use crate::{
     aws::{Aws, Error, Result},
@@ -17,7 +41,34 @@ macro_rules! kinds {
 }
 
 /// Every kind in order of creation.
-pub const KINDS: &[&dyn Kind] = kinds![vpc::Vpc, queue::Queue];
+pub const KINDS: &[&dyn Kind] = kinds![
+    vpc::Vpc,
+    internet_gateway::InternetGateway,
+    subnet::Subnet,
+    route_table::RouteTable,
+    security_group::SecurityGroup,
+    security_group_rule::SecurityGroupRule,
+    role::Role,
+    instance_profile::InstanceProfile,
+    topic::Topic,
+    subscription::Subscription,
+    queue::Queue,
+    table::Table,
+    bucket::Bucket,
+    certificate::Certificate,
+    secret::Secret,
+    repository::Repository,
+    load_balancer::LoadBalancer,
+    target_group::TargetGroup,
+    listener::Listener,
+    dns_record::DnsRecord,
+    key_pair::KeyPair,
+    launch_template::LaunchTemplate,
+    launch_template_version::LaunchTemplateVersion,
+    scaling_group::ScalingGroup,
+    scaling_policy::ScalingPolicy,
+    webhook::Webhook,
+];
 
 /// The kind of that name.
 pub fn kind(name: &str) -> Option<&'static dyn Kind> {
@@ -108,4 +159,50 @@ fn canonical(value: &serde_json::Value) -> serde_json::Value {
         Value::Bool(b) => Value::String(b.to_string()),
         other => other.clone(),
     }
+}
+
+/// Whether two lists hold the same values, in whatever order. A value that is not known yet is in no list.
+fn same_set<T: Clone + Ord>(a: &[crate::engine::Input<T>], b: &[crate::engine::Input<T>]) -> bool {
+    let known = |list: &[crate::engine::Input<T>]| {
+        list.iter().map(|i| i.known().cloned()).collect::<Option<std::collections::BTreeSet<T>>>()
+    };
+    matches!((known(a), known(b)), (Some(a), Some(b)) if a == b)
+}
+
+/// A physical name that carries a hash of the fields that cannot be changed, so that a replacement may stand beside the old
+/// one. Used to create, never compared.
+fn hashed_name(base: &str, limit: usize, fixed: &[&str]) -> String {
+    let hash = crate::spec::names::short_hash(&fixed.join("\n"));
+    format!("{}-{hash}", crate::spec::names::fit(base, limit - hash.len() - 1))
+}
+
+/// Whether a name of Elastic Load Balancing may be ours. Names are cut to 32 characters, so only the first part is compared;
+/// the tags decide.
+fn elb_mine(aws: &Aws, name: Option<&str>) -> bool {
+    let head: String = aws.ownership.prefix.chars().take(16).collect();
+    name.is_some_and(|n| n.starts_with(&head))
+}
+
+/// Tags of things of Elastic Load Balancing by ARN; AWS takes 20 a call.
+async fn elb_tags(aws: &Aws, arns: &[String]) -> Result<std::collections::BTreeMap<String, Tags>> {
+    let mut all = std::collections::BTreeMap::new();
+    for some in arns.chunks(20) {
+        let answer = aws.elb.describe_tags().set_resource_arns(Some(some.to_vec())).send().await?;
+        for described in answer.tag_descriptions() {
+            let tags = crate::aws::tags::read(described.tags().iter().map(|t| (t.key(), t.value())));
+            all.insert(described.resource_arn().unwrap_or_default().to_owned(), tags);
+        }
+    }
+    Ok(all)
+}
+
+/// The path of the stack's roles and profiles, by which they are listed. IAM is global, so the region is in it.
+fn iam_path(aws: &Aws) -> String {
+    format!("/polybot/{}/{}/", aws.ownership.stack, aws.region)
+}
+
+/// The tag filter of the stack, as Auto Scaling wants it.
+fn of_stack_asg(aws: &Aws) -> aws_sdk_autoscaling::types::Filter {
+    let filter = aws_sdk_autoscaling::types::Filter::builder().name(format!("tag:{STACK}"));
+    filter.values(&aws.ownership.stack).build()
 }

@@ -91,8 +91,7 @@ impl Connection {
         let view = View::new(&self.aws);
         let (observed, wanted) = match goal {
             Goal::Converge => {
-                let (observed, facts) =
-                    futures::join!(engine::observe(&view, KINDS), Facts::gather(&self.spec, &self.aws));
+                let (observed, facts) = futures::join!(engine::observe(&view, KINDS), Facts::gather(&self.spec, &view));
                 (observed, stack::stack(&self.spec, &facts))
             }
             Goal::Destroy => (engine::observe(&view, KINDS).await, Wanted::default()),

@@ -435,12 +435,7 @@ fn yes() -> bool {
 
 impl Default for Rollout {
     fn default() -> Self {
-        Self {
-            min_healthy_percent: hundred(),
-            max_healthy_percent: two_hundred(),
-            bake: bake(),
-            auto_rollback: yes(),
-        }
+        Self { min_healthy_percent: hundred(), max_healthy_percent: two_hundred(), bake: bake(), auto_rollback: yes() }
     }
 }
 

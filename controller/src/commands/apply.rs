@@ -60,7 +60,11 @@ async fn one(connection: &Connection, args: &ApplyArgs, allow: &Allow) -> anyhow
         print_error(&refusal);
         return Ok(End::Failed);
     }
-    if plan.summary().writes() > 0 && !args.yes && args.expect.is_none() && !ask("Apply this plan? [y/N] ", &["y", "yes"])? {
+    if plan.summary().writes() > 0
+        && !args.yes
+        && args.expect.is_none()
+        && !ask("Apply this plan? [y/N] ", &["y", "yes"])?
+    {
         warn("nothing was done\n");
         return Ok(End::Failed);
     }
@@ -86,7 +90,9 @@ fn over_the_cap(connection: &Connection, plan: &Plan, given: Option<usize>) -> O
 /// Asks on the terminal; without one the answer is no.
 pub(super) fn ask(question: &str, yes: &[&str]) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
-        anyhow::bail!("nobody can be asked here: standard input is no terminal; consent with --yes, --expect or --confirm");
+        anyhow::bail!(
+            "nobody can be asked here: standard input is no terminal; consent with --yes, --expect or --confirm"
+        );
     }
     warn(question);
     let mut answer = String::new();
@@ -210,10 +216,12 @@ impl Board {
         match event {
             Event::Started(step) => {
                 if let Some(live) = &self.live {
-                    let bar = live.add(ProgressBar::new_spinner().with_style(
-                        ProgressStyle::with_template("{spinner} {msg} {elapsed}")
-                            .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-                    ));
+                    let bar = live.add(
+                        ProgressBar::new_spinner().with_style(
+                            ProgressStyle::with_template("{spinner} {msg} {elapsed}")
+                                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+                        ),
+                    );
                     bar.set_message(format!("{} {}", step.action.word(), step.address));
                     bar.enable_steady_tick(Duration::from_millis(120));
                     bars.insert(key(step), bar);

@@ -56,7 +56,8 @@ fn mermaid(wanted: &Wanted) -> String {
 }
 
 fn dot(title: &str, wanted: &Wanted) -> String {
-    let mut text = format!("digraph \"{title}\" {{\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n");
+    let mut text =
+        format!("digraph \"{title}\" {{\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname=\"sans-serif\"];\n");
     for (kind, addresses) in by_kind(wanted).into_iter().filter(|(k, _)| *k != "security_group_rule") {
         text.push_str(&format!("  subgraph cluster_{kind} {{\n    label=\"{kind}\";\n"));
         for address in addresses {

@@ -171,7 +171,7 @@ impl Builder<'_> {
         };
         let live = &self.observed.found[index];
         let how = changes.iter().map(|c| c.how).max().unwrap_or(How::InPlace);
-        let live_tags = live.tags.as_ref();
+        let live_tags = live.tags.as_ref().filter(|_| live.tag_target.is_some());
         let tag_changes: Vec<Change> = match live_tags {
             Some(have) => differing_tags(&tags, have),
             None => vec![],

@@ -42,7 +42,11 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, LoadError> {
         .filter(|p| p.extension().is_some_and(|e| e == "yaml" || e == "yml"))
         .collect();
     files.sort();
-    if files.is_empty() { Err(LoadError(format!("{}: the folder holds no .yaml file", path.display()))) } else { Ok(files) }
+    if files.is_empty() {
+        Err(LoadError(format!("{}: the folder holds no .yaml file", path.display())))
+    } else {
+        Ok(files)
+    }
 }
 
 fn read(path: &Path) -> Result<String, LoadError> {

@@ -178,7 +178,11 @@ impl FromStr for Region {
             && parts[0].len() == 2
             && parts[..parts.len() - 1].iter().all(letters)
             && parts.last().is_some_and(|n| n.len() == 1 && n.bytes().all(|b| b.is_ascii_digit()));
-        if fits { Ok(Self(text.to_owned())) } else { Err(format!("{text:?} is no AWS region; write one like us-east-1")) }
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("{text:?} is no AWS region; write one like us-east-1"))
+        }
     }
 }
 

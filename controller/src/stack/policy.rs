@@ -68,17 +68,29 @@ fn document(statements: Vec<Value>) -> Value {
     json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
-const RECEIVE: &[&str] = &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"];
+const RECEIVE: &[&str] =
+    &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"];
 
 /// What polybot may do.
 pub fn polybot(a: &Arns) -> Value {
     let mut statements = vec![
-        allow("Secrets", &["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"], &a.secrets.iter().map(|s| a.secret(s)).collect::<Vec<_>>()),
+        allow(
+            "Secrets",
+            &["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"],
+            &a.secrets.iter().map(|s| a.secret(s)).collect::<Vec<_>>(),
+        ),
         allow("SendJobs", &["sqs:SendMessage"], &[a.queue(&a.identify), a.queue(&a.work)]),
         allow("ReceiveResults", RECEIVE, &[a.queue(&a.results), a.queue(&a.work)]),
         allow(
             "Chats",
-            &["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:Query", "dynamodb:DescribeTable"],
+            &[
+                "dynamodb:GetItem",
+                "dynamodb:PutItem",
+                "dynamodb:UpdateItem",
+                "dynamodb:DeleteItem",
+                "dynamodb:Query",
+                "dynamodb:DescribeTable",
+            ],
             &[a.table(&a.chats)],
         ),
         allow(
@@ -113,7 +125,9 @@ pub fn yolo5(a: &Arns) -> Value {
 
 /// Instances take the role, and nobody else.
 pub fn trust() -> Value {
-    document(vec![json!({ "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:AssumeRole" })])
+    document(vec![
+        json!({ "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:AssumeRole" }),
+    ])
 }
 
 /// A queue answers over TLS only.

@@ -1,0 +1,155 @@
+//! An image repository: immutable tags, scanned on push, emptied by count.
+
+use super::{gone, same_policy};
+use crate::{
+    aws::{Aws, Error, Result, TagTarget, View, tags},
+    engine::{Change, How, Live, Resource, Tags, differs, differs_as},
+    sdk_tags,
+};
+use aws_sdk_ecr::types::{ImageScanningConfiguration, ImageTagMutability, Repository as EcrRepository};
+use futures::future::try_join_all;
+use serde_json::{Value, json};
+
+/// A repository.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Repository {
+    /// Its name, unique in account and region.
+    pub name: String,
+    /// Whether a tag, once pushed, stays.
+    pub immutable: bool,
+    /// Whether images are scanned when pushed.
+    pub scan: bool,
+    /// Lifecycle policy document.
+    pub lifecycle: Value,
+}
+
+/// What a repository offers to others.
+#[derive(Clone, Debug)]
+pub struct RepositoryOut {
+    /// Where images are pushed to.
+    pub uri: String,
+    arn: String,
+}
+
+impl Resource for Repository {
+    const KIND: &'static str = "repository";
+    const HOLDS_DATA: bool = true;
+    type Output = RepositoryOut;
+
+    fn name(&self) -> Option<String> {
+        Some(self.name.clone())
+    }
+
+    fn changes(&self, live: &Self) -> Vec<Change> {
+        let Self { name, immutable, scan, lifecycle } = self;
+        let mut changes: Vec<_> = [
+            differs("name", name, &live.name, How::CreateFirst),
+            differs("immutable", immutable, &live.immutable, How::InPlace),
+            differs("scan", scan, &live.scan, How::InPlace),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if !same_policy(lifecycle, &live.lifecycle) {
+            changes.push(differs_as("lifecycle", live.lifecycle.to_string(), lifecycle.to_string(), How::InPlace));
+        }
+        changes
+    }
+
+    async fn list(view: &View) -> Result<Vec<Live<Self>>> {
+        let prefix = format!("{}-", view.ownership.prefix);
+        let mut pages = view.ecr.describe_repositories().into_paginator().items().send();
+        let mut repositories = vec![];
+        while let Some(repository) = pages.next().await {
+            repositories.push(repository?);
+        }
+        repositories.retain(|r| r.repository_name().is_some_and(|n| n.starts_with(&prefix)));
+        try_join_all(repositories.iter().map(|r| read(view, r))).await
+    }
+
+    async fn create(&self, aws: &Aws, tags: &Tags) -> Result<RepositoryOut> {
+        let call = aws.ecr.create_repository().repository_name(&self.name);
+        let call = call.image_tag_mutability(self.mutability()).image_scanning_configuration(self.scanning());
+        let made = call.set_tags(Some(sdk_tags!(aws_sdk_ecr, tags, fallible))).send().await?;
+        self.set_lifecycle(aws).await?;
+        let repository = made.repository;
+        Ok(RepositoryOut {
+            uri: repository.as_ref().and_then(|r| r.repository_uri()).unwrap_or_default().to_owned(),
+            arn: repository.and_then(|r| r.repository_arn).unwrap_or_default(),
+        })
+    }
+
+    async fn update(&self, aws: &Aws, live: &Live<Self>, changes: &[Change]) -> Result<RepositoryOut> {
+        for change in changes {
+            match change.field {
+                "immutable" => {
+                    let call = aws.ecr.put_image_tag_mutability().repository_name(&self.name);
+                    call.image_tag_mutability(self.mutability()).send().await?;
+                }
+                "scan" => {
+                    let call = aws.ecr.put_image_scanning_configuration().repository_name(&self.name);
+                    call.image_scanning_configuration(self.scanning()).send().await?;
+                }
+                _ => self.set_lifecycle(aws).await?,
+            }
+        }
+        Ok(live.output.clone())
+    }
+
+    async fn delete(aws: &Aws, live: &Live<Self>) -> Result<()> {
+        gone(aws.ecr.delete_repository().repository_name(&live.id).force(true).send().await)
+    }
+
+    fn tag_target(output: &RepositoryOut) -> Option<TagTarget> {
+        Some(TagTarget::Repository(output.arn.clone()))
+    }
+}
+
+impl Repository {
+    fn mutability(&self) -> ImageTagMutability {
+        if self.immutable { ImageTagMutability::Immutable } else { ImageTagMutability::Mutable }
+    }
+    fn scanning(&self) -> ImageScanningConfiguration {
+        ImageScanningConfiguration::builder().scan_on_push(self.scan).build()
+    }
+    async fn set_lifecycle(&self, aws: &Aws) -> Result<()> {
+        let call = aws.ecr.put_lifecycle_policy().repository_name(&self.name);
+        call.lifecycle_policy_text(self.lifecycle.to_string()).send().await?;
+        Ok(())
+    }
+}
+
+/// Keeps the newest `keep` released images (tags `v…`) and one untagged; a rule for each prefix, as ECR wants it.
+pub fn keep_newest(keep: u32) -> Value {
+    json!({ "rules": [
+        { "rulePriority": 1, "description": "one untagged image", "action": { "type": "expire" },
+          "selection": { "tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 1 } },
+        { "rulePriority": 2, "description": "the newest releases", "action": { "type": "expire" },
+          "selection": { "tagStatus": "tagged", "tagPrefixList": ["v"], "countType": "imageCountMoreThan", "countNumber": keep } },
+    ] })
+}
+
+async fn read(view: &View, repository: &EcrRepository) -> Result<Live<Repository>> {
+    let name = repository.repository_name().unwrap_or_default();
+    let arn = repository.repository_arn().unwrap_or_default();
+    let (tags, lifecycle) = futures::join!(
+        view.ecr.list_tags_for_resource().resource_arn(arn).send(),
+        view.ecr.get_lifecycle_policy().repository_name(name).send()
+    );
+    let lifecycle = match lifecycle.map_err(Error::from) {
+        Ok(l) => l.lifecycle_policy_text.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or(Value::Null),
+        Err(e) if e.is_not_found() => Value::Null,
+        Err(e) => return Err(e),
+    };
+    let tags = tags::read(tags?.tags().iter().map(|t| (Some(t.key()), Some(t.value()))));
+    let (owner, logical) = view.ownership.of(Repository::KIND, &tags, name);
+    let state = Repository {
+        name: name.to_owned(),
+        immutable: repository.image_tag_mutability() == Some(&ImageTagMutability::Immutable),
+        scan: repository.image_scanning_configuration().is_some_and(ImageScanningConfiguration::scan_on_push),
+        lifecycle,
+    };
+    let since = repository.created_at().and_then(|t| time::OffsetDateTime::from_unix_timestamp(t.secs()).ok());
+    let output = RepositoryOut { uri: repository.repository_uri().unwrap_or_default().to_owned(), arn: arn.to_owned() };
+    Ok(Live { owner, tags: Some(tags), since, ..Live::ready(logical, name, state, output) })
+}
