@@ -1,1 +1,3 @@
-//! Placeholder.
+//! A laptop's stand-ins for what Polybot runs on, for the demo and the tests.
+
+pub mod aws;

@@ -1,0 +1,568 @@
+"""What real AWS does and moto does not. Each patch names the rule it stands for; each has a test in local/tests/."""
+
+import functools
+import json
+import re
+import time
+
+from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult, EmptyResult
+
+ACCOUNT = "123456789012"
+ZONE = "int-devops.click"
+UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
+
+# Switches, set over `POST /_local/switch {"name": value}`.
+SWITCHES = {
+    # Seconds that an instance refresh takes.
+    "refresh_seconds": 1.0,
+    # Launch-template versions (numbers) whose instances never get healthy.
+    "unhealthy_versions": [],
+    # Seconds after the deletion of a queue in which its name cannot be used again (AWS: 60).
+    "queue_cooldown": 0.0,
+    # `service:Operation` or `service:*` of calls that are refused with AccessDenied.
+    "deny": [],
+}
+
+
+class Refusal(ServiceException):
+    """An error of any service, with its code and message."""
+
+    def __init__(self, code, message):
+        self.code = code
+        super().__init__(message)
+
+
+def wrap(owner, name):
+    """Replaces a function by one that gets the original as its first argument."""
+    def decorate(new):
+        original = getattr(owner, name)
+
+        @functools.wraps(original)
+        def wrapped(*args, **kwargs):
+            return new(original, *args, **kwargs)
+        setattr(owner, name, wrapped)
+        return new
+    return decorate
+
+
+def install():
+    for patch in (dynamodb, s3, iam, ec2, autoscaling, elb, acm, route53, secrets, sqs, launch_templates):
+        patch()
+
+
+def ec2_refusal(code, message):
+    from moto.ec2.exceptions import EC2ClientError
+    return EC2ClientError(code, message)
+
+
+def dynamodb():
+    from moto.dynamodb.models import DynamoDBBackend
+
+    # ListTables goes in alphabetical order and may start at a name that does not exist.
+    @wrap(DynamoDBBackend, "list_tables")
+    def list_tables(_, self, limit, exclusive_start_table_name):
+        names = sorted(n for n in self.tables if n > (exclusive_start_table_name or ""))
+        page = names[: limit or 100]
+        return page, page[-1] if len(names) > len(page) else None
+
+    # DescribeTable of a protected table refuses to be deleted (moto has this); an index is made or dropped one at a time.
+    @wrap(DynamoDBBackend, "update_table")
+    def update_table(original, self, name, attr_definitions, global_index, *args, **kwargs):
+        if global_index and len(global_index) > 1:
+            raise Refusal("LimitExceededException", "Only 1 online index can be created or deleted simultaneously per table")
+        return original(self, name, attr_definitions, global_index, *args, **kwargs)
+
+
+def s3():
+    from moto.s3.responses import S3Response
+
+    # The answer's root element is VersioningConfiguration, which strict clients insist on.
+    def get_bucket_versioning(self):
+        status = self.backend.get_bucket_versioning(self.bucket_name)
+        inner = f"<Status>{status}</Status>" if status else ""
+        xmlns = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+        return 200, {"Content-Type": "application/xml"}, f"<VersioningConfiguration {xmlns}>{inner}</VersioningConfiguration>"
+    S3Response.get_bucket_versioning = get_bucket_versioning
+
+
+def iam():
+    from moto.iam.models import IAMBackend
+    from moto.iam.responses import IamResponse
+
+    def list_instance_profile_tags(self):
+        profile = self.backend.get_instance_profile(self._get_param("InstanceProfileName"))
+        return ActionResult({"Tags": profile.tags, "IsTruncated": False})
+
+    def tag_instance_profile(self):
+        profile = self.backend.get_instance_profile(self._get_param("InstanceProfileName"))
+        tags = {t["Key"]: t for t in profile.tags}
+        tags.update({t["Key"]: t for t in self._get_param("Tags", [])})
+        profile.tags = list(tags.values())
+        return EmptyResult()
+    IamResponse.list_instance_profile_tags = list_instance_profile_tags
+    IamResponse.tag_instance_profile = tag_instance_profile
+
+    # Names over AWS's limits.
+    @wrap(IAMBackend, "create_role")
+    def create_role(original, self, role_name, *args, **kwargs):
+        if len(role_name) > 64:
+            raise Refusal("ValidationError", f"1 validation error detected: Value '{role_name}' at 'roleName' failed to "
+                          "satisfy constraint: Member must have length less than or equal to 64")
+        return original(self, role_name, *args, **kwargs)
+
+
+def in_use(backend, what, of):
+    """Ids of instances and load balancers that hold `what` (a function from an instance or balancer to its holdings)."""
+    from moto.elbv2.models import elbv2_backends
+    holders = []
+    for reservation in backend.reservations.values():
+        for i in reservation.instances:
+            if i.state != "terminated" and of in what(i):
+                holders.append(i.id)
+    for balancer in elbv2_backends[backend.account_id][backend.region_name].load_balancers.values():
+        if of in what(balancer):
+            holders.append(balancer.name)
+    return holders
+
+
+def ec2():
+    from moto.ec2.models import EC2Backend
+    from moto.ec2.models.security_groups import SecurityGroupRule
+    from moto.ec2.responses.security_groups import SecurityGroups
+
+    # Deleting what something still uses is refused with DependencyViolation.
+    def subnets_of(thing):
+        if hasattr(thing, "subnets"):
+            return [getattr(s, "id", s) for s in thing.subnets]
+        return [getattr(thing, "subnet_id", None)]
+
+    @wrap(EC2Backend, "delete_subnet")
+    def delete_subnet(original, self, subnet_id):
+        holders = in_use(self, subnets_of, subnet_id)
+        if holders:
+            raise ec2_refusal("DependencyViolation",
+                              f"The subnet '{subnet_id}' has dependencies and cannot be deleted.")
+        return original(self, subnet_id)
+
+    def groups_of(thing):
+        return [getattr(g, "id", g) for g in getattr(thing, "security_groups", None) or []]
+
+    @wrap(EC2Backend, "delete_security_group")
+    def delete_security_group(original, self, name=None, group_id=None):
+        group = self.get_security_group_from_id(group_id) if group_id else None
+        if group:
+            others = [g for groups in self.groups.values() for g in groups.values() if g.id != group_id]
+            cited = any(str(group_id) in json.dumps(r.source_groups, default=str)
+                        for g in others for r in [*g.ingress_rules, *g.egress_rules])
+            if cited or in_use(self, groups_of, group_id):
+                raise ec2_refusal("DependencyViolation", f"resource {group_id} has a dependent object")
+        return original(self, name, group_id)
+
+    @wrap(EC2Backend, "delete_vpc")
+    def delete_vpc(original, self, vpc_id):
+        gateways = [g for g in self.internet_gateways.values() if g.vpc and g.vpc.id == vpc_id]
+        groups = [g for g in self.groups.get(vpc_id, {}).values() if g.name != "default"]
+        tables = [t for t in self.route_tables.values() if t.vpc_id == vpc_id and not is_main(t)]
+        if gateways or groups or tables:
+            raise ec2_refusal("DependencyViolation", f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")
+        return original(self, vpc_id)
+
+    def is_main(table):
+        return getattr(table, "main_association_id", None) is not None
+
+    # A gateway cannot be detached while something in the VPC has a public address.
+    @wrap(EC2Backend, "detach_internet_gateway")
+    def detach_internet_gateway(original, self, internet_gateway_id, vpc_id):
+        from moto.elbv2.models import elbv2_backends
+        balancers = elbv2_backends[self.account_id][self.region_name].load_balancers.values()
+        if any(b.vpc_id == vpc_id and b.scheme == "internet-facing" for b in balancers):
+            raise ec2_refusal("DependencyViolation",
+                              f"Network {vpc_id} has some mapped public address(es). Please unmap those public "
+                              "address(es) before detaching the gateway.")
+        return original(self, internet_gateway_id, vpc_id)
+
+    # A rule whose peer is a group has a description of its own, which is no part of its identity.
+    original_init = SecurityGroupRule.__init__
+
+    def init(self, *args, **kwargs):
+        original_init(self, *args, **kwargs)
+        peer = dict(self.source_group)
+        self.described = peer.pop("Description", None) or self.ip_range.get("Description")
+        self.source_group = peer
+    SecurityGroupRule.__init__ = init
+    SecurityGroupRule.description = property(lambda self: self.described)
+
+    def describe(self, egress):
+        group = self.ec2_backend.get_security_group_from_id(self._get_param("GroupId"))
+        rules = group.egress_rules if egress else group.ingress_rules
+        for wish in self._get_param("SecurityGroupRuleDescriptions", []):
+            for rule in rules:
+                if rule.id == wish["SecurityGroupRuleId"]:
+                    rule.described = wish.get("Description")
+        return ActionResult({"Return": True})
+    SecurityGroups.update_security_group_rule_descriptions_ingress = lambda self: describe(self, False)
+    SecurityGroups.update_security_group_rule_descriptions_egress = lambda self: describe(self, True)
+
+
+def launch_templates():
+    from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateBackend
+    from moto.ec2.responses.launch_templates import LaunchTemplates
+
+    # Numbers are never used again, and a version that was deleted is gone.
+    original_init = LaunchTemplate.__init__
+
+    def init(self, *args, **kwargs):
+        self.counter = 0
+        original_init(self, *args, **kwargs)
+    LaunchTemplate.__init__ = init
+
+    def create_version(self, data, description):
+        from moto.ec2.models.launch_templates import LaunchTemplateVersion
+        self.counter += 1
+        version = LaunchTemplateVersion(self, self.counter, data, description)
+        self.versions.append(version)
+        return version
+    LaunchTemplate.create_version = create_version
+
+    def get_version(self, number):
+        from moto.ec2.exceptions import InvalidLaunchTemplateVersionNotFound
+        if str(number).lower() == "$latest":
+            return self.versions[-1]
+        if str(number).lower() == "$default":
+            return self.default_version()
+        for version in self.versions:
+            if str(version.number) == str(number):
+                return version
+        raise InvalidLaunchTemplateVersionNotFound(template_id=self.id, version=number)
+    LaunchTemplate.get_version = get_version
+    LaunchTemplate.default_version = lambda self: next(v for v in self.versions if v.number == self.default_version_number)
+
+    def delete_launch_template_versions(self):
+        self.error_on_dryrun()
+        template = self.ec2_backend.get_launch_template(self._get_param("LaunchTemplateId"))
+        gone, kept = [], []
+        for number in self._get_param("Versions", []):
+            entry = {"LaunchTemplateId": template.id, "LaunchTemplateName": template.name, "VersionNumber": int(number)}
+            found = [v for v in template.versions if str(v.number) == str(number)]
+            if not found or int(number) == template.default_version_number:
+                kept.append({**entry, "ResponseError": {"code": "launchTemplateVersionDoesNotExist"}})
+                continue
+            template.versions.remove(found[0])
+            gone.append(entry)
+        return ActionResult({"SuccessfullyDeletedLaunchTemplateVersions": gone,
+                             "UnsuccessfullyDeletedLaunchTemplateVersions": kept})
+    LaunchTemplates.delete_launch_template_versions = delete_launch_template_versions
+    del LaunchTemplateBackend
+
+
+def autoscaling():
+    from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup
+    from moto.autoscaling.responses import AutoScalingResponse
+
+    # A second group of a name is refused; moto replaces the first.
+    @wrap(AutoScalingBackend, "create_auto_scaling_group")
+    def create(original, self, name, *args, **kwargs):
+        if name in self.autoscaling_groups:
+            raise Refusal("AlreadyExists", f"AutoScalingGroup by this name already exists - A group with the name {name} "
+                          "already exists")
+        return original(self, name, *args, **kwargs)
+
+    # Instances come from the version that the group names, with its groups, profile and tags.
+    @wrap(FakeAutoScalingGroup, "replace_autoscaling_group_instances")
+    def replace(original, self, count_needed, propagated_tags):
+        before = {s.instance.id for s in self.instance_states}
+        result = original(self, count_needed, propagated_tags)
+        template, version = self.ec2_launch_template, self.launch_template_version
+        if template:
+            data = template.get_version(version).data if not hasattr(version, "data") else version.data
+            number = getattr(version, "number", version)
+            backend = self.autoscaling_backend.ec2_backend
+            for state in self.instance_states:
+                if state.instance.id not in before:
+                    ids = data.get("SecurityGroupIds") or []
+                    groups = [g for g in (backend.get_security_group_from_id(i) for i in ids) if g]
+                    if groups:
+                        state.instance.security_groups = groups
+                        for nic in state.instance.nics.values():
+                            nic._group_set = groups
+                    state.instance.template_version = number
+        return result
+
+    def group_of(self):
+        name = self._get_param("AutoScalingGroupName")
+        group = self.autoscaling_backend.autoscaling_groups.get(name)
+        if not group:
+            raise Refusal("ValidationError", f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found")
+        return group
+
+    # Scaling notifications: a topic hears of exactly the events of the last call for it.
+    def put_notification_configuration(self):
+        group = group_of(self)
+        events = self._get_param("NotificationTypes", [])
+        group.__dict__.setdefault("notifications", {})[self._get_param("TopicARN")] = events
+        return EmptyResult()
+
+    def describe_notification_configurations(self):
+        wanted = self._get_param("AutoScalingGroupNames", [])
+        rows = [{"AutoScalingGroupName": g.name, "TopicARN": topic, "NotificationType": event}
+                for g in self.autoscaling_backend.autoscaling_groups.values() if not wanted or g.name in wanted
+                for topic, events in g.__dict__.get("notifications", {}).items() for event in events]
+        return ActionResult({"NotificationConfigurations": rows})
+
+    def delete_notification_configuration(self):
+        group_of(self).__dict__.setdefault("notifications", {}).pop(self._get_param("TopicARN"), None)
+        return EmptyResult()
+
+    # Instance refresh: takes time, brings the desired configuration only when it succeeds, and goes back (or not) when the
+    # new version's instances never get healthy.
+    def settle(group):
+        for refresh in group.__dict__.setdefault("refreshes", []):
+            if refresh["Status"] not in ("Pending", "InProgress"):
+                continue
+            share = min(1.0, (time.time() - refresh["begun"]) / max(SWITCHES["refresh_seconds"], 0.001))
+            refresh["Status"] = "InProgress"
+            refresh["PercentageComplete"] = int(share * 100)
+            wish = (refresh.get("DesiredConfiguration") or {}).get("LaunchTemplate")
+            number = int(wish["Version"]) if wish else None
+            if share < 1.0:
+                continue
+            if number in SWITCHES["unhealthy_versions"]:
+                back = (refresh.get("Preferences") or {}).get("AutoRollback") in (True, "true", "True")
+                refresh["Status"] = "RollbackSuccessful" if back else "Failed"
+                refresh["StatusReason"] = f"Instances of version {number} failed their health checks"
+                continue
+            if wish:
+                group._set_launch_configuration(None, wish, None)
+            size = len(group.instance_states)
+            group.set_desired_capacity(0)
+            group.set_desired_capacity(size)
+            refresh["Status"] = "Successful"
+
+    def start_instance_refresh(self):
+        group = group_of(self)
+        settle(group)
+        if any(r["Status"] in ("Pending", "InProgress") for r in group.refreshes):
+            raise Refusal("InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution "
+                          "of this Instance Refresh.")
+        refresh = {
+            "InstanceRefreshId": f"refresh-{len(group.refreshes) + 1}",
+            "AutoScalingGroupName": group.name,
+            "Status": "Pending",
+            "PercentageComplete": 0,
+            "begun": time.time(),
+            "DesiredConfiguration": self._get_param("DesiredConfiguration"),
+            "Preferences": self._get_param("Preferences"),
+        }
+        group.refreshes.insert(0, refresh)
+        return ActionResult({"InstanceRefreshId": refresh["InstanceRefreshId"]})
+
+    def describe_instance_refreshes(self):
+        group = group_of(self)
+        settle(group)
+        rows = [{k: v for k, v in r.items() if k != "begun"} for r in group.refreshes]
+        return ActionResult({"InstanceRefreshes": rows[: self._get_int_param("MaxRecords") or 50]})
+
+    def end(self, status):
+        group = group_of(self)
+        settle(group)
+        running = [r for r in group.refreshes if r["Status"] in ("Pending", "InProgress")]
+        if not running:
+            raise Refusal("ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found")
+        running[0]["Status"] = status
+        return ActionResult({"InstanceRefreshId": running[0]["InstanceRefreshId"]})
+
+    for function in (put_notification_configuration, describe_notification_configurations,
+                     delete_notification_configuration, start_instance_refresh, describe_instance_refreshes):
+        setattr(AutoScalingResponse, function.__name__, function)
+    AutoScalingResponse.cancel_instance_refresh = lambda self: end(self, "Cancelled")
+    AutoScalingResponse.rollback_instance_refresh = lambda self: end(self, "RollbackSuccessful")
+
+
+def elb():
+    from moto.elbv2.models import ELBv2Backend
+    from moto.elbv2.exceptions import ELBClientError
+
+    def refusal(code, message):
+        error = ELBClientError(message)
+        error.code = code
+        return error
+
+    # A protected load balancer is not deleted.
+    @wrap(ELBv2Backend, "delete_load_balancer")
+    def delete_load_balancer(original, self, arn):
+        balancer = self.load_balancers.get(arn)
+        if balancer and balancer.attrs.get("deletion_protection.enabled") == "true":
+            raise refusal("OperationNotPermitted",
+                          f"Load balancer '{arn}' cannot be deleted because deletion protection is enabled")
+        return original(self, arn)
+
+    # Names: at most 32 letters, digits and dashes, no dash at an end.
+    def check_name(name, what):
+        if len(name) > 32 or not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", name):
+            raise refusal("ValidationError", f"{what} name '{name}' must be at most 32 characters of A-Z, a-z, 0-9 and -")
+
+    @wrap(ELBv2Backend, "create_load_balancer")
+    def create_load_balancer(original, self, name, *args, **kwargs):
+        check_name(name, "Load balancer")
+        return original(self, name, *args, **kwargs)
+
+
+def acm():
+    from moto.acm.models import AWSCertificateManagerBackend
+    from moto.elbv2.models import elbv2_backends
+
+    # A certificate that a listener uses is not deleted.
+    @wrap(AWSCertificateManagerBackend, "delete_certificate")
+    def delete_certificate(original, self, arn):
+        for balancer in elbv2_backends[self.account_id][self.region_name].load_balancers.values():
+            for listener in balancer.listeners.values():
+                if arn in json.dumps([getattr(listener, "certificate", None), getattr(listener, "certificates", None)], default=str):
+                    raise Refusal("ResourceInUseException", f"Certificate {arn} in account {self.account_id} is in use.")
+        return original(self, arn)
+
+
+def route53():
+    from moto.route53.models import Route53Backend
+    from moto.route53.exceptions import Route53ClientError
+
+    # CREATE of a record that exists and DELETE of one that does not are refused, and the batch is atomic.
+    @wrap(Route53Backend, "change_resource_record_sets")
+    def change(original, self, zoneid, change_list):
+        zone = self.get_hosted_zone(zoneid)
+        here = {(r.name.rstrip(".").lower(), r.type) for r in zone.rrsets}
+        for entry in change_list:
+            record = entry["ResourceRecordSet"]
+            key = (record["Name"].rstrip(".").lower(), record["Type"])
+            message = None
+            if entry["Action"] == "CREATE" and key in here:
+                message = f"Tried to create resource record set [name='{key[0]}.', type='{key[1]}'] but it already exists"
+            if entry["Action"] == "DELETE" and key not in here:
+                message = f"Tried to delete resource record set [name='{key[0]}.', type='{key[1]}'] but it was not found"
+            if message:
+                error = Route53ClientError("InvalidChangeBatch", f"[{message}]")
+                error.code = 400
+                raise error
+        return original(self, zoneid, change_list)
+
+
+def secrets():
+    from moto.secretsmanager.models import SecretsManagerBackend
+    from moto.secretsmanager.exceptions import InvalidRequestException
+
+    # A name whose secret is scheduled for deletion cannot be used.
+    @wrap(SecretsManagerBackend, "create_secret")
+    def create_secret(original, self, name, *args, **kwargs):
+        secret = self.secrets.get(name)
+        if secret and getattr(secret, "deleted_date", None):
+            raise InvalidRequestException("You can't create this secret because a secret with this name is already "
+                                          "scheduled for deletion.")
+        return original(self, name, *args, **kwargs)
+
+
+def sqs():
+    from moto.sqs.models import SQSBackend
+
+    deleted = {}
+
+    # A name cannot be used again for 60 seconds after its queue was deleted (switchable).
+    @wrap(SQSBackend, "delete_queue")
+    def delete_queue(original, self, queue_name):
+        result = original(self, queue_name)
+        deleted[(self.account_id, self.region_name, queue_name)] = time.time()
+        return result
+
+    @wrap(SQSBackend, "create_queue")
+    def create_queue(original, self, name, tags=None, **kwargs):
+        at = deleted.get((self.account_id, self.region_name, name))
+        if at and time.time() - at < SWITCHES["queue_cooldown"]:
+            raise Refusal("QueueDeletedRecently",
+                          "You must wait 60 seconds after deleting a queue before you can create another with the same name.")
+        return original(self, name, tags, **kwargs)
+
+
+def seed():
+    """What is there before the first apply. In the regions of the specs."""
+    from moto.ec2.models import ec2_backends
+    from moto.route53.models import route53_backends
+    from moto.ssm.models import ssm_backends
+    from moto.ssm.models import Parameter
+
+    zones = route53_backends[ACCOUNT]["aws"]
+    if not any(z.name.rstrip(".") == ZONE for z in zones.zones.values()):
+        zones.create_hosted_zone(name=f"{ZONE}.", private_zone=False, caller_reference="seed", vpcid=None, vpcregion=None,
+                                 comment=None, delegation_set_id=None)
+    for region in ("us-east-1", "us-east-2"):
+        ami = next(i for i in ec2_backends[ACCOUNT][region].amis.values() if "ubuntu" in (i.name or "").lower())
+        ssm = ssm_backends[ACCOUNT][region]
+        ssm._parameters[UBUNTU].append(Parameter(
+            account_id=ACCOUNT, name=UBUNTU, value=ami.id, parameter_type="String", description="", allowed_pattern=None,
+            keyid=None, last_modified_date=time.time(), version=1, data_type="aws:ec2:image"))
+
+
+class Control:
+    """Control routes under `/_local/` in front of moto, refusals by switch, and the log of calls."""
+
+    def __init__(self, app):
+        self.app = app
+        self.calls = []
+
+    def __call__(self, environ, start_response):
+        path = environ.get("PATH_INFO", "")
+        if path.startswith("/_local/"):
+            return self.control(path, environ, start_response)
+        for denied in SWITCHES["deny"]:
+            service, _, operation = denied.partition(":")
+            scope = environ.get("HTTP_AUTHORIZATION", "")
+            if f"/{service}/aws4_request" in scope and self.matches(operation, environ):
+                return refuse(service, environ, start_response)
+        return self.app(environ, start_response)
+
+    def matches(self, operation, environ):
+        if operation == "*":
+            return True
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        if target:
+            return target.endswith("." + operation)
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(length)
+        import io
+        environ["wsgi.input"] = io.BytesIO(body)
+        return f"Action={operation}&".encode() in body + b"&"
+
+    def control(self, path, environ, start_response):
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = json.loads(environ["wsgi.input"].read(length) or b"{}")
+        if path == "/_local/switch":
+            unknown = set(body) - set(SWITCHES)
+            if unknown:
+                return answer(start_response, "400 Bad Request", {"error": f"no switch {sorted(unknown)}"})
+            SWITCHES.update(body)
+            return answer(start_response, "200 OK", SWITCHES)
+        return answer(start_response, "404 Not Found", {"error": f"no route {path}"})
+
+
+def answer(start_response, status, value):
+    body = json.dumps(value).encode()
+    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def refuse(service, environ, start_response):
+    """AccessDenied in the service's own format: JSON for those with a target header, XML for the others."""
+    message = "User is not authorized to perform this action"
+    if environ.get("HTTP_X_AMZ_TARGET"):
+        body = json.dumps({"__type": "AccessDeniedException", "message": message}).encode()
+        kind = "application/x-amz-json-1.0"
+    else:
+        code = "UnauthorizedOperation" if service == "ec2" else "AccessDenied"
+        inner = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
+        if service == "ec2":
+            text = f"<Response><Errors>{inner}</Errors><RequestID>r</RequestID></Response>"
+        elif service == "s3":
+            text = inner
+        else:
+            text = f"<ErrorResponse>{inner}<RequestId>r</RequestId></ErrorResponse>"
+        body, kind = text.encode(), "text/xml"
+    start_response("403 Forbidden", [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]

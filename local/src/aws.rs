@@ -1,0 +1,123 @@
+//! The local AWS: moto's server with the rules of `local/aws/rules.py`, as a child process.
+//!
+//! It lives in a virtual environment beside it (`local/.venv`), which is made on first use from pinned, hashed requirements.
+
+use anyhow::{Context, bail};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
+
+/// The account that every credential belongs to.
+pub const ACCOUNT: &str = "123456789012";
+/// The hosted zone that is there before the first apply.
+pub const ZONE: &str = "int-devops.click";
+
+/// A running local AWS. It ends when this is dropped, or when this process dies.
+pub struct LocalAws {
+    endpoint: String,
+    /// Held for its standard input: the server ends when that does.
+    _server: Child,
+}
+
+impl LocalAws {
+    /// Starts one on a free port of 127.0.0.1.
+    pub async fn start() -> anyhow::Result<Self> {
+        let python = tokio::task::spawn_blocking(python).await??;
+        let mut server = Command::new(python)
+            .arg(folder().join("aws/server.py"))
+            .arg("--watch-stdin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot start the local AWS")?;
+        let stdout = server.stdout.take().context("the local AWS has no output")?;
+        let mut lines = BufReader::new(stdout).lines();
+        let ready = lines.next_line().await?.unwrap_or_default();
+        let Some(endpoint) = ready.strip_prefix("ready ") else { bail!("the local AWS did not start: {ready:?}") };
+        Ok(Self { endpoint: endpoint.to_owned(), _server: server })
+    }
+
+    /// Where it answers: `http://127.0.0.1:PORT`.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// A configuration for clients of it.
+    pub fn config(&self, region: &str) -> SdkConfig {
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region.to_owned()))
+            .endpoint_url(&self.endpoint)
+            .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(Credentials::new(
+                "test", "test", None, None, "local",
+            )))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
+            .time_source(aws_smithy_async::time::SystemTimeSource::new())
+            .build()
+    }
+
+    /// The environment of a child process that shall use it.
+    pub fn env(&self) -> Vec<(String, String)> {
+        [
+            ("AWS_ENDPOINT_URL", self.endpoint.as_str()),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ]
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect()
+    }
+
+    /// Sets a switch of `rules.py`: how long a refresh takes, which calls are denied.
+    pub async fn switch(&self, name: &str, value: serde_json::Value) -> anyhow::Result<()> {
+        let url = format!("{}/_local/switch", self.endpoint);
+        let body = serde_json::json!({ name: value });
+        reqwest::Client::new().post(url).json(&body).send().await?.error_for_status()?;
+        Ok(())
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
+}
+
+/// The interpreter of the virtual environment, which is made first where it is missing or of other requirements. One
+/// process at a time makes it; the others wait for it.
+fn python() -> anyhow::Result<PathBuf> {
+    let venv = folder().join(".venv");
+    let requirements = folder().join("aws/requirements.txt");
+    let wanted = fs::read_to_string(&requirements).context("local/aws/requirements.txt")?;
+    let stamp = venv.join("requirements.txt");
+    let python = venv.join("bin/python");
+    let lock = fs::File::create(folder().join(".venv.lock"))?;
+    lock.lock()?;
+    if fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
+        return Ok(python);
+    }
+    let run = |program: &Path, args: &[&str]| -> anyhow::Result<()> {
+        let output = std::process::Command::new(program).args(args).output().context("python3 is needed")?;
+        if !output.status.success() {
+            bail!("{} {}: {}", program.display(), args.join(" "), String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    };
+    let path = |p: &Path| p.to_string_lossy().into_owned();
+    run(Path::new("python3"), &["-m", "venv", "--clear", &path(&venv)])?;
+    let pip = ["-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", &path(&requirements)];
+    run(&python, &pip)?;
+    fs::write(&stamp, wanted)?;
+    Ok(python)
+}
