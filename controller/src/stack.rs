@@ -157,6 +157,7 @@ pub fn stack(stack: &PolybotStack, facts: &Facts) -> Wanted {
         ScalingGroup {
             min: count(b.spec.polybot.replicas),
             max: count(b.spec.polybot.replicas),
+            desired: count(b.spec.polybot.replicas),
             target_groups: vec![target_group.out(Clone::clone)],
             health: "ELB".to_owned(),
             rollout: rollout(&b.spec.polybot.rollout),
@@ -171,6 +172,7 @@ pub fn stack(stack: &PolybotStack, facts: &Facts) -> Wanted {
             ScalingGroup {
                 min: count(yolo5.replicas.min),
                 max: count(yolo5.replicas.max),
+                desired: count(yolo5.replicas.min),
                 rollout: rollout(&yolo5.rollout),
                 ..b.group(Service::Yolo5, &network, version, Some(topic.out(Clone::clone)))
             },

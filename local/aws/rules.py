@@ -206,7 +206,7 @@ def ec2():
 
 
 def launch_templates():
-    from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateBackend
+    from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateVersion
     from moto.ec2.responses.launch_templates import LaunchTemplates
 
     # Numbers are never used again, and a version that was deleted is gone.
@@ -218,7 +218,6 @@ def launch_templates():
     LaunchTemplate.__init__ = init
 
     def create_version(self, data, description):
-        from moto.ec2.models.launch_templates import LaunchTemplateVersion
         self.counter += 1
         version = LaunchTemplateVersion(self, self.counter, data, description)
         self.versions.append(version)
@@ -238,6 +237,10 @@ def launch_templates():
     LaunchTemplate.get_version = get_version
     LaunchTemplate.default_version = lambda self: next(v for v in self.versions if v.number == self.default_version_number)
 
+    # User data given to a version is the text in base64, as it is for a template.
+    from moto.ec2.utils import parse_user_data
+    LaunchTemplateVersion.user_data = property(lambda self: parse_user_data(self.data.get("UserData")))
+
     def delete_launch_template_versions(self):
         self.error_on_dryrun()
         template = self.ec2_backend.get_launch_template(self._get_param("LaunchTemplateId"))
@@ -253,7 +256,6 @@ def launch_templates():
         return ActionResult({"SuccessfullyDeletedLaunchTemplateVersions": gone,
                              "UnsuccessfullyDeletedLaunchTemplateVersions": kept})
     LaunchTemplates.delete_launch_template_versions = delete_launch_template_versions
-    del LaunchTemplateBackend
 
 
 def autoscaling():
@@ -288,6 +290,14 @@ def autoscaling():
                             nic._group_set = groups
                     state.instance.template_version = number
         return result
+
+    # Without a list of metrics all of them are turned on.
+    @wrap(FakeAutoScalingGroup, "enable_metrics_collection")
+    def enable_metrics(original, self, metrics):
+        return original(self, metrics or ["GroupMinSize", "GroupMaxSize", "GroupDesiredCapacity", "GroupInServiceInstances",
+                                          "GroupPendingInstances", "GroupStandbyInstances", "GroupTerminatingInstances",
+                                          "GroupTotalInstances"])
+    AutoScalingResponse.disable_metrics_collection = lambda self: (setattr(group_of(self), "metrics", []), EmptyResult())[1]
 
     def group_of(self):
         name = self._get_param("AutoScalingGroupName")
