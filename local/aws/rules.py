@@ -153,7 +153,7 @@ def ec2():
         group = self.get_security_group_from_id(group_id) if group_id else None
         if group:
             others = [g for groups in self.groups.values() for g in groups.values() if g.id != group_id]
-            cited = any(str(group_id) in json.dumps(r.source_groups, default=str)
+            cited = any(str(group_id) in json.dumps(r.source_group, default=str)
                         for g in others for r in [*g.ingress_rules, *g.egress_rules])
             if cited or in_use(self, groups_of, group_id):
                 raise ec2_refusal("DependencyViolation", f"resource {group_id} has a dependent object")
@@ -290,6 +290,13 @@ def autoscaling():
                             nic._group_set = groups
                     state.instance.template_version = number
         return result
+
+    # A group takes its policies with it when it goes.
+    @wrap(AutoScalingBackend, "delete_auto_scaling_group")
+    def delete(original, self, group_name):
+        for name in [n for n, p in self.policies.items() if p.auto_scaling_group_name == group_name]:
+            del self.policies[name]
+        return original(self, group_name)
 
     # Without a list of metrics all of them are turned on.
     @wrap(FakeAutoScalingGroup, "enable_metrics_collection")

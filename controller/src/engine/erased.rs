@@ -134,6 +134,7 @@ pub struct Found {
     pub since: Option<OffsetDateTime>,
     /// Ids and names of the things it refers to.
     pub refs: Vec<String>,
+    pub(super) removed: bool,
     /// What others call it, besides its id.
     pub(super) keys: Vec<String>,
     /// The name it has in AWS, where that is unique.
@@ -156,6 +157,7 @@ impl Found {
             since: live.since,
             refs,
             aws_name: Resource::name(&live.state),
+            removed: live.state.removed(),
             keys: R::keys(&live.output),
             tag_target: R::tag_target(&live.output),
             output: Arc::new(live.output.clone()),

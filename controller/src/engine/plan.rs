@@ -176,8 +176,10 @@ impl Builder<'_> {
             Some(have) => differing_tags(&tags, have),
             None => vec![],
         };
+        // What follows from another change of this plan is nobody's drift.
+        let follows = changes.iter().any(|c| c.to.contains("(known after"));
         let cause = match live_tags.and_then(|t| t.get(INTENT)) {
-            Some(applied) if *applied == intent => Cause::Drift,
+            Some(applied) if *applied == intent && !follows => Cause::Drift,
             Some(_) => Cause::Pending,
             None => Cause::Unclear,
         };
@@ -371,7 +373,10 @@ fn add_removals(
         let mut surplus: Vec<usize> = (0..observed.found.len())
             .filter(|i| {
                 let f = &observed.found[*i];
-                f.address.kind == kind.kind() && f.owner == Owner::Ours && !matches!(fates.get(i), Some(Fate::Kept))
+                f.address.kind == kind.kind()
+                    && f.owner == Owner::Ours
+                    && !f.removed
+                    && !matches!(fates.get(i), Some(Fate::Kept))
             })
             .collect();
         // The newest spares of an address stay, so that there is something to go back to.

@@ -79,6 +79,11 @@ pub trait Resource: Clone + fmt::Debug + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Output>> + Send;
     /// Removes it; something already gone is a success.
     fn delete(aws: &Aws, live: &Live<Self>) -> impl Future<Output = Result<()>> + Send;
+    /// Whether a live one is on its way out for good unless somebody asks for it back (a secret in its recovery window): it
+    /// needs no removal, and a wish for it brings it back.
+    fn removed(&self) -> bool {
+        false
+    }
     /// What others call it, besides its id: ARNs, names.
     fn keys(_output: &Self::Output) -> Vec<String> {
         vec![]

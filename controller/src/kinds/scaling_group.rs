@@ -317,6 +317,18 @@ async fn read(
         Err(e) if e.is_not_found() => None,
         Err(e) => return Err(e),
     };
+    // A refresh that ended between the two calls has changed the group since it was read.
+    let newer = match &latest {
+        Some(r)
+            if r.status() == Some(&InstanceRefreshStatus::Successful)
+                && brought(r) != version_of(group.launch_template()) =>
+        {
+            let call = view.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(name);
+            call.send().await?.auto_scaling_groups.unwrap_or_default().into_iter().next()
+        }
+        _ => None,
+    };
+    let group = newer.as_ref().unwrap_or(group);
     let tags: Tags = tags::read(group.tags().iter().map(|t| (t.key(), t.value())));
     let (owner, logical) = view.ownership.of(ScalingGroup::KIND, &tags, name);
     let mut events: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -361,7 +373,9 @@ async fn read(
         (None, None) => Phase::Ready,
     };
     let since = group.created_time().and_then(|t| time::OffsetDateTime::from_unix_timestamp(t.secs()).ok());
-    Ok(Live { phase, owner, tags: Some(tags), since, ..Live::ready(logical, name, state, name.to_owned()) })
+    // A version is part of its template, and the template must outlive the group.
+    let refs = instance_version.and_then(|v| v.launch_template_id()).map(ToOwned::to_owned).into_iter().collect();
+    Ok(Live { phase, owner, tags: Some(tags), since, refs, ..Live::ready(logical, name, state, name.to_owned()) })
 }
 
 fn is_running(refresh: &InstanceRefresh) -> bool {
@@ -373,7 +387,12 @@ fn is_running(refresh: &InstanceRefresh) -> bool {
 fn failed(refresh: &InstanceRefresh) -> Option<(Version, String)> {
     use InstanceRefreshStatus as S;
     let bad = matches!(refresh.status(), Some(S::Failed | S::RollbackFailed | S::RollbackSuccessful));
-    let version = version_of(refresh.desired_configuration()?.launch_template());
+    let version = brought(refresh);
     let why = refresh.status_reason().unwrap_or("AWS gave no reason").to_owned();
     version.filter(|_| bad).map(|v| (v, why))
+}
+
+/// The version that a refresh brings.
+fn brought(refresh: &InstanceRefresh) -> Option<Version> {
+    version_of(refresh.desired_configuration()?.launch_template())
 }

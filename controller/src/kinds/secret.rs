@@ -123,11 +123,12 @@ impl Resource for Secret {
     }
 
     async fn delete(aws: &Aws, live: &Live<Self>) -> Result<()> {
-        if live.state.scheduled_for_deletion {
-            return Ok(());
-        }
         let call = aws.secrets.delete_secret().secret_id(&live.output.arn.0);
         gone(call.recovery_window_in_days(RECOVERY_DAYS).send().await)
+    }
+
+    fn removed(&self) -> bool {
+        self.scheduled_for_deletion
     }
 
     fn keys(output: &SecretOut) -> Vec<String> {
