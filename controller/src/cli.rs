@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn durations_have_units() {
-        assert_eq!(duration("30m"), Ok(Duration::from_secs(1800)));
+        assert_eq!(duration("30m"), Ok(Duration::from_mins(30)));
         assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
         assert!(duration("soon").is_err());
     }

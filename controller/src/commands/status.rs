@@ -84,7 +84,7 @@ fn table(connection: &Connection, plan: &Plan) -> String {
     let widths = [width(0), width(1), width(2), width(3)];
     let mut text = format!("stack {}: {}\n", title(&connection.spec), plan.summary());
     for row in all {
-        let line: String = (0..4).map(|c| format!("{:<w$}  ", row[c], w = widths[c])).collect();
+        let line = (0..4).fold(String::new(), |line, c| line + &format!("{:<w$}  ", row[c], w = widths[c]));
         text.push_str(format!("{line}{}", row[4]).trim_end());
         text.push('\n');
     }

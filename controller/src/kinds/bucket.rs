@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 
 /// A bucket.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own in S3, on or off")]
 pub struct Bucket {
     /// Its name, unique over all accounts.
     pub name: String,
@@ -226,7 +227,9 @@ fn expiry(rule: &LifecycleRule) -> Expiry {
     let prefix = rule.filter().and_then(|f| f.prefix()).unwrap_or_default();
     let objects = rule.expiration().and_then(LifecycleExpiration::days);
     let old = rule.noncurrent_version_expiration().and_then(NoncurrentVersionExpiration::noncurrent_days);
-    let uploads = rule.abort_incomplete_multipart_upload().and_then(|a| a.days_after_initiation());
+    let uploads = rule
+        .abort_incomplete_multipart_upload()
+        .and_then(aws_sdk_s3::types::AbortIncompleteMultipartUpload::days_after_initiation);
     match (rule.status(), objects, old, uploads, rule.transitions()) {
         (ExpirationStatus::Enabled, Some(days), None, None, []) => Expiry::Objects(prefix.to_owned(), days),
         (ExpirationStatus::Enabled, None, Some(days), None, []) if prefix.is_empty() => Expiry::OldVersions(days),
@@ -274,7 +277,8 @@ async fn read(view: &View, name: &str) -> Result<Live<Bucket>> {
             .is_some_and(|o| o.rules().iter().all(|r| *r.object_ownership() == ObjectOwnership::BucketOwnerEnforced)),
         encrypted: part(encryption)?.and_then(|e| e.server_side_encryption_configuration).is_some_and(|e| {
             e.rules().iter().any(|r| {
-                r.apply_server_side_encryption_by_default().map(|d| d.sse_algorithm())
+                r.apply_server_side_encryption_by_default()
+                    .map(aws_sdk_s3::types::ServerSideEncryptionByDefault::sse_algorithm)
                     == Some(&ServerSideEncryption::Aes256)
             })
         }),

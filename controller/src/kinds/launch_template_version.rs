@@ -304,7 +304,7 @@ fn read(name: String, version: &Ec2Version, existing: &BTreeSet<String>) -> Live
     let disk = data.and_then(|d| d.block_device_mappings().first()).and_then(|m| m.ebs());
     let instance_tags = data
         .into_iter()
-        .flat_map(|d| d.tag_specifications())
+        .flat_map(aws_sdk_ec2::types::ResponseLaunchTemplateData::tag_specifications)
         .find(|s| s.resource_type() == Some(&ResourceType::Instance))
         .map(|s| crate::aws::tags::read(s.tags().iter().map(|t| (t.key(), t.value()))))
         .unwrap_or_default();
@@ -320,19 +320,21 @@ fn read(name: String, version: &Ec2Version, existing: &BTreeSet<String>) -> Live
         },
         groups: data
             .into_iter()
-            .flat_map(|d| d.security_group_ids())
+            .flat_map(aws_sdk_ec2::types::ResponseLaunchTemplateData::security_group_ids)
             .map(|g| Input::Known(g.as_str().into()))
             .collect(),
         profile: Input::Known(text(data.and_then(|d| d.iam_instance_profile()).and_then(|p| p.arn())).as_str().into()),
         key_name: data.and_then(|d| d.key_name()).map(|k| Input::Known(k.to_owned())),
         metadata: Metadata {
             tokens_required: metadata.and_then(|m| m.http_tokens()) == Some(&LaunchTemplateHttpTokensState::Required),
-            hop_limit: metadata.and_then(|m| m.http_put_response_hop_limit()).unwrap_or_default(),
+            hop_limit: metadata
+                .and_then(aws_sdk_ec2::types::LaunchTemplateInstanceMetadataOptions::http_put_response_hop_limit)
+                .unwrap_or_default(),
         },
         volume: Volume {
-            gib: disk.and_then(|d| d.volume_size()).unwrap_or_default(),
+            gib: disk.and_then(aws_sdk_ec2::types::LaunchTemplateEbsBlockDevice::volume_size).unwrap_or_default(),
             kind: disk.and_then(|d| d.volume_type()).map(|t| t.as_str().to_owned()).unwrap_or_default(),
-            encrypted: disk.and_then(|d| d.encrypted()).unwrap_or(false),
+            encrypted: disk.and_then(aws_sdk_ec2::types::LaunchTemplateEbsBlockDevice::encrypted).unwrap_or(false),
         },
         instance_tags,
     };

@@ -64,7 +64,7 @@ fn allow(sid: &str, actions: &[&str], resources: &[String]) -> Value {
     json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources })
 }
 
-fn document(statements: Vec<Value>) -> Value {
+fn document(statements: &[Value]) -> Value {
     json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
@@ -107,7 +107,7 @@ pub fn polybot(a: &Arns) -> Value {
         allow("ListPictures", &["s3:ListBucket"], &[format!("arn:aws:s3:::{}", a.bucket)]),
     ];
     statements.extend(a.pull());
-    document(statements)
+    document(&statements)
 }
 
 /// What yolo5 may do. No secrets: it never talks to Telegram.
@@ -120,12 +120,12 @@ pub fn yolo5(a: &Arns) -> Value {
         allow("Predictions", &["dynamodb:GetItem", "dynamodb:PutItem"], &[a.table(&a.predictions)]),
     ];
     statements.extend(a.pull());
-    document(statements)
+    document(&statements)
 }
 
 /// Instances take the role, and nobody else.
 pub fn trust() -> Value {
-    document(vec![
+    document(&[
         json!({ "Effect": "Allow", "Principal": { "Service": "ec2.amazonaws.com" }, "Action": "sts:AssumeRole" }),
     ])
 }
@@ -141,7 +141,7 @@ pub fn bucket(name: &str) -> Value {
 }
 
 fn tls_only(actions: &str, resources: &[String]) -> Value {
-    document(vec![json!({
+    document(&[json!({
         "Sid": "TlsOnly",
         "Effect": "Deny",
         "Principal": "*",

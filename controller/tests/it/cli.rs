@@ -1,0 +1,91 @@
+//! The program as its user types it.
+
+use crate::setting::TOKEN;
+use local::aws::LocalAws;
+use std::process::{Command, Output};
+
+fn controller(aws: Option<&LocalAws>, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
+    command.args(args).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).env("TELEGRAM_TOKEN", TOKEN);
+    if let Some(aws) = aws {
+        command.envs(aws.env());
+    }
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test]
+async fn plan_apply_status_and_destroy_tell_by_their_exit_codes() {
+    let aws = LocalAws::start().await.unwrap();
+    let spec = ["-f", "specs/local.yaml"];
+    let run = |first: &[&str]| controller(Some(&aws), &[first, &spec].concat());
+
+    let planned = run(&["plan"]);
+    assert_eq!(planned.status.code(), Some(2), "{}", text(&planned.stdout));
+    let out = text(&planned.stdout);
+    let digest = out.lines().find_map(|l| l.strip_prefix("digest ")).unwrap().to_owned();
+    assert!(out.contains("+ create  vpc/main"));
+
+    let refused = run(&["apply", "--expect", "0000"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("not 0000 as expected"), "{}", text(&refused.stderr));
+
+    // The images are missing and Telegram is not there: the rest is done, and that is said.
+    let applied = run(&["apply", "--expect", &digest, "--poll", "100ms"]);
+    assert_eq!(applied.status.code(), Some(2), "{}", text(&applied.stdout));
+    assert!(text(&applied.stdout).contains("not there yet"));
+
+    let status = run(&["status", "-o", "env"]);
+    let env = text(&status.stdout);
+    assert!(env.contains("export IDENTIFY_QUEUE_URL='http://127.0.0.1"), "{env}");
+
+    let unconfirmed = run(&["destroy"]);
+    assert_eq!(unconfirmed.status.code(), Some(1), "nobody can be asked here");
+    let destroyed = run(&["destroy", "--confirm", "local", "--with-data", "all", "--poll", "100ms"]);
+    assert_eq!(destroyed.status.code(), Some(0), "{}{}", text(&destroyed.stdout), text(&destroyed.stderr));
+
+    for output in [&planned, &applied, &status, &destroyed] {
+        let all = text(&output.stdout) + &text(&output.stderr);
+        assert!(!all.contains(TOKEN), "the token is in no output");
+    }
+}
+
+#[test]
+fn an_unreachable_aws_and_a_missing_file_are_one_clear_error() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
+    command.args(["plan", "-f", "specs/local.yaml"]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_MAX_ATTEMPTS", "1"),
+    ] {
+        command.env(name, value);
+    }
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("local in us-east-1: cannot start") && said.contains("hint: check the network"), "{said}");
+
+    let output = controller(None, &["validate", "-f", "specs/none.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("specs/none.yaml"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn schema_crd_graph_and_completions_need_no_aws() {
+    for args in [
+        &["schema"][..],
+        &["crd"],
+        &["graph", "-f", "specs/local.yaml"],
+        &["graph", "-f", "specs/local.yaml", "-o", "dot"],
+        &["completions", "bash"],
+    ] {
+        let output = controller(None, args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        assert!(output.stdout.len() > 500, "{args:?}");
+    }
+}

@@ -1,0 +1,127 @@
+//! The life of a stack: from nothing to converged, rolled out, destroyed, brought back.
+
+use crate::setting::{World, local_spec, once, plan, settle, settle_for, writes};
+use controller::{
+    engine::Outcome,
+    reconcile::{Allow, Goal},
+};
+
+#[tokio::test]
+async fn an_account_without_images_gets_everything_but_the_fleets_and_is_told_what_to_push() {
+    let world = World::new().await;
+    let connection = world.connect(local_spec()).await;
+    for _ in 0..4 {
+        once(&connection).await;
+    }
+    let before = plan(&connection).await;
+    let waits: Vec<_> = before.steps.iter().filter(|s| s.action.word() == "wait").collect();
+    let reason = waits.iter().find(|s| s.address.to_string() == "launch_template_version/polybot").unwrap();
+    assert!(reason.action.reason().unwrap().contains("docker push"), "{before}");
+    assert_eq!(
+        writes(&before),
+        ["create scaling_group/polybot", "create scaling_group/yolo5", "create scaling_policy/yolo5-tracking"]
+    );
+
+    world.push_images(&connection, "v1.0.0").await;
+    settle(&connection).await;
+    assert_eq!(writes(&plan(&connection).await), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_new_image_is_rolled_out_by_a_refresh_and_a_bad_one_is_not_tried_twice() {
+    let world = World::new().await;
+    let connection = world.converged(local_spec()).await;
+    world.push_images(&connection, "v1.1.0").await;
+    let mut spec = local_spec();
+    spec.spec.polybot.image.tag = Some("v1.1.0".to_owned());
+    let connection = world.connect(spec.clone()).await;
+    assert_eq!(
+        writes(&plan(&connection).await),
+        ["replace launch_template_version/polybot", "update scaling_group/polybot"]
+    );
+    settle(&connection).await;
+
+    // Version 1 is empty, 2 and 3 are live and former: the next is 4, and it never gets healthy.
+    world.push_images(&connection, "v1.2.0").await;
+    world.aws.switch("unhealthy_versions", serde_json::json!([4])).await.unwrap();
+    spec.spec.polybot.image.tag = Some("v1.2.0".to_owned());
+    let connection = world.connect(spec).await;
+    let blocked = loop {
+        let report = once(&connection).await;
+        if report.blocked() {
+            break report;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    let (step, outcome) = blocked.steps.iter().find(|(_, o)| matches!(o, Outcome::Blocked(_))).unwrap();
+    assert_eq!(step.address.to_string(), "scaling_group/polybot");
+    assert!(matches!(outcome, Outcome::Blocked(why) if why.contains("last rollout failed")), "{outcome:?}");
+    for _ in 0..10 {
+        assert!(!once(&connection).await.wrote(), "a version that failed is not tried again by itself");
+    }
+}
+
+#[tokio::test]
+async fn destroy_keeps_data_and_the_next_apply_takes_it_back() {
+    let world = World::new().await;
+    let connection = world.converged(local_spec()).await;
+    let s3 = &connection.aws.s3;
+    let bucket = connection.aws.known.bucket.clone();
+    s3.put_object().bucket(&bucket).key("images/1/1.jpg").body(b"picture".to_vec().into()).send().await.unwrap();
+
+    settle_for(&connection, Goal::Destroy, &Allow::default()).await;
+    let (_, left) = connection.look(Goal::Destroy, &Allow::default()).await;
+    let kinds: std::collections::BTreeSet<_> = left.found.iter().map(|f| f.address.kind).collect();
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["bucket", "repository", "secret", "table"]);
+
+    settle(&connection).await;
+    s3.get_object().bucket(&bucket).key("images/1/1.jpg").send().await.unwrap();
+
+    let all = Allow { with_data: vec!["all".to_owned()], replace: vec![] };
+    settle_for(&connection, Goal::Destroy, &all).await;
+    let (_, left) = connection.look(Goal::Destroy, &all).await;
+    assert_eq!(left.steps.len(), 0, "{left}");
+
+    // The secrets are in their recovery window now, and the names of the queues may be: an apply takes both in its stride.
+    // The registry is empty again, so the fleets need their images once more.
+    once(&connection).await;
+    world.push_images(&connection, "v1.0.0").await;
+    settle(&connection).await;
+}
+
+#[tokio::test]
+async fn two_stacks_of_one_name_live_in_two_regions_of_one_account_and_go_one_by_one() {
+    let world = World::new().await;
+    let east = local_spec();
+    let mut ohio = local_spec();
+    ohio.spec.region = "us-east-2".parse().unwrap();
+    ohio.spec.domain.name = "ohio-polybot.int-devops.click".to_owned();
+    let east = world.converged(east).await;
+    let ohio = world.converged(ohio).await;
+    assert_eq!(writes(&plan(&east).await), Vec::<String>::new());
+    assert_eq!(writes(&plan(&ohio).await), Vec::<String>::new());
+
+    settle_for(&ohio, Goal::Destroy, &Allow::default()).await;
+    assert_eq!(writes(&plan(&east).await), Vec::<String>::new(), "the other stack is untouched");
+}
+
+#[tokio::test]
+async fn a_queue_cool_down_and_a_denied_service_hold_up_nothing_else() {
+    let world = World::new().await;
+    let connection = world.converged(local_spec()).await;
+    settle_for(&connection, Goal::Destroy, &Allow::default()).await;
+    world.aws.switch("queue_cooldown", serde_json::json!(2.0)).await.unwrap();
+    world.aws.switch("deny", serde_json::json!(["sns:*"])).await.unwrap();
+    for _ in 0..3 {
+        once(&connection).await;
+    }
+    let plan = plan(&connection).await;
+    let unknown: Vec<_> =
+        plan.steps.iter().filter(|s| s.action.word() == "unknown").map(|s| s.address.to_string()).collect();
+    assert_eq!(unknown, ["topic/scaling", "subscription/email-ops@example.com"], "{plan}");
+    assert!(plan.found.iter().any(|f| f.address.to_string() == "load_balancer/bot"), "the rest went on");
+
+    world.aws.switch("deny", serde_json::json!([])).await.unwrap();
+    world.aws.switch("queue_cooldown", serde_json::json!(0.0)).await.unwrap();
+    settle(&connection).await;
+}

@@ -1,0 +1,63 @@
+//! The stack and the planner without AWS.
+
+use crate::setting::local_spec;
+use controller::{
+    engine::{Observed, Policy, plan},
+    facts::Facts,
+    kinds::KINDS,
+    ownership::Ownership,
+    stack,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+fn ownership() -> Ownership {
+    Ownership { stack: "local".into(), prefix: "talo-local".into(), extra: BTreeMap::new() }
+}
+
+#[test]
+fn every_kind_of_the_stack_is_in_the_list_of_kinds_and_added_in_its_order() {
+    let spec = local_spec();
+    let wanted = stack::stack(&spec, &Facts::assumed(&spec));
+    let kinds: BTreeSet<_> = KINDS.iter().map(|k| k.kind()).collect();
+    for address in wanted.addresses() {
+        assert!(kinds.contains(address.kind), "{address}");
+    }
+    let used: BTreeSet<_> = wanted.addresses().map(|a| a.kind).collect();
+    assert_eq!(kinds.difference(&used).collect::<Vec<_>>(), [&"key_pair"], "the demo opens no SSH");
+}
+
+#[test]
+fn a_kind_that_could_not_be_read_never_looks_missing() {
+    let spec = local_spec();
+    let wanted = stack::stack(&spec, &Facts::assumed(&spec));
+    let mut observed = Observed { kinds: KINDS, ..Observed::default() };
+    for kind in KINDS {
+        observed.unknown.insert(kind.kind(), "denied".to_owned());
+    }
+    let plan = plan(&wanted, &observed, &ownership(), &Policy::CAREFUL);
+    assert_eq!(plan.summary().writes(), 0, "{plan}");
+    assert_eq!(plan.summary().unknown, wanted.addresses().count());
+}
+
+#[test]
+fn the_plan_of_nothing_names_every_resource_once_and_needs_only_what_comes_before() {
+    let spec = local_spec();
+    let wanted = stack::stack(&spec, &Facts::assumed(&spec));
+    let observed = Observed { kinds: KINDS, ..Observed::default() };
+    let plan = plan(&wanted, &observed, &ownership(), &Policy::CAREFUL);
+    let addresses: Vec<_> = plan.steps.iter().map(|s| s.address.to_string()).collect();
+    assert_eq!(addresses.iter().collect::<BTreeSet<_>>().len(), addresses.len());
+    for (i, step) in plan.steps.iter().enumerate() {
+        assert!(step.needs.iter().all(|j| *j < i), "{} needs something that comes later", step.address);
+    }
+}
+
+#[test]
+fn user_data_holds_no_secret_and_fits() {
+    let text =
+        stack::user_data::template(&stack::user_data::Boot { service: "polybot", registry: "r", stop_seconds: 60 });
+    assert!(text.len() < 8 * 1024);
+    assert!(!text.contains(crate::setting::TOKEN));
+    let parsed: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    assert_eq!(parsed["runcmd"][1][0], "systemctl");
+}

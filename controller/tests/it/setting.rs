@@ -1,0 +1,129 @@
+//! What the tests share: a local AWS of their own, a stack, and passes over it.
+
+use controller::{
+    engine::{Consent, Plan, Report, apply},
+    reconcile::{Allow, Connection, Goal},
+    spec::PolybotStack,
+};
+use local::aws::LocalAws;
+use std::sync::Arc;
+
+/// A token of the right form, made up for these tests.
+pub const TOKEN: &str = "123456:not-a-real-token-of-any-bot-000000";
+
+/// The demo's stack, its token taken from a file so that no test depends on the environment.
+pub fn local_spec() -> PolybotStack {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/local.yaml");
+    let mut stacks = controller::spec::load::load(&[path.into()]).unwrap();
+    let mut stack = stacks.remove(0);
+    stack.spec.telegram.token =
+        controller::spec::SecretSource { file: Some(token_file()), ..controller::spec::SecretSource::default() };
+    // Nothing listens there: the webhook waits, and nothing else suffers.
+    stack.spec.telegram.api_url = "http://127.0.0.1:9".to_owned();
+    stack
+}
+
+fn token_file() -> String {
+    let path = std::env::temp_dir().join(format!("polybot-test-token-{}", std::process::id()));
+    std::fs::write(&path, TOKEN).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+pub struct World {
+    pub aws: LocalAws,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        Self { aws: LocalAws::start().await.unwrap() }
+    }
+
+    pub async fn connect(&self, stack: PolybotStack) -> Connection {
+        let config = self.aws.config(stack.spec.region.as_str());
+        Connection::with_config(Arc::new(stack), &config).await.unwrap()
+    }
+
+    /// A stack with images in its registry, converged as far as it can be without a Telegram.
+    pub async fn converged(&self, stack: PolybotStack) -> Connection {
+        let connection = self.connect(stack).await;
+        once(&connection).await;
+        self.push_images(&connection, "v1.0.0").await;
+        settle(&connection).await;
+        connection
+    }
+
+    /// Pushes an image of each service under a tag.
+    pub async fn push_images(&self, connection: &Connection, tag: &str) {
+        for service in ["polybot", "yolo5"] {
+            let manifest = format!(r#"{{"schemaVersion":2,"layers":[],"note":"{service} {tag}"}}"#);
+            let digest = sha256(&manifest);
+            connection
+                .aws
+                .ecr
+                .put_image()
+                .repository_name(format!("{}-{service}", connection.aws.ownership.prefix))
+                .image_manifest(manifest)
+                .image_manifest_media_type("application/vnd.oci.image.manifest.v1+json")
+                .image_digest(format!("sha256:{digest}"))
+                .image_tag(tag)
+                .send()
+                .await
+                .unwrap();
+        }
+    }
+}
+
+fn sha256(text: &str) -> String {
+    use sha2::Digest;
+    hex::encode(sha2::Sha256::digest(text))
+}
+
+pub async fn plan(connection: &Connection) -> Plan {
+    connection.look(Goal::Converge, &Allow::default()).await.1
+}
+
+/// One pass.
+pub async fn once(connection: &Connection) -> Report {
+    let plan = plan(connection).await;
+    apply(&connection.aws, plan, None, &|_| ()).await
+}
+
+/// Passes until a plan writes nothing; at most 40.
+pub async fn settle(connection: &Connection) {
+    settle_for(connection, Goal::Converge, &Allow::default()).await;
+}
+
+pub async fn settle_for(connection: &Connection, goal: Goal, allow: &Allow) {
+    for _ in 0..40 {
+        let (_, plan) = connection.look(goal, allow).await;
+        let only_webhook_waits =
+            plan.steps.iter().all(|s| !s.action.writes() && (s.address.kind == "webhook" || s.action.sign() == '.'));
+        if only_webhook_waits {
+            return;
+        }
+        let wrote = plan.summary().writes() > 0;
+        let consent = Consent::to(&plan);
+        let report = apply(&connection.aws, plan, Some(&consent), &|_| ()).await;
+        let failed: Vec<_> = report
+            .steps
+            .iter()
+            .filter_map(|(s, o)| match o {
+                controller::engine::Outcome::Failed(e) => Some(format!("{}: {e}", s.address)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(failed, Vec::<String>::new());
+        if !wrote {
+            // AWS is at work (an instance refresh, an index): nothing tells when it is done, so this asks again.
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+    let (_, plan) = connection.look(goal, allow).await;
+    panic!("not settled after 40 passes:\n{plan}");
+}
+
+/// What a plan would write, as `word address`.
+pub fn writes(plan: &Plan) -> Vec<String> {
+    plan.steps.iter().filter(|s| s.action.writes()).map(|s| format!("{} {}", s.action.word(), s.address)).collect()
+}
