@@ -75,6 +75,8 @@ def dynamodb():
 
 
 def s3():
+    from moto.iam.access_control import PermissionResult
+    from moto.s3.models import FakeBucket
     from moto.s3.responses import S3Response
 
     # The answer's root element is VersioningConfiguration, which strict clients insist on.
@@ -84,6 +86,23 @@ def s3():
         xmlns = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
         return 200, {"Content-Type": "application/xml"}, f"<VersioningConfiguration {xmlns}>{inner}</VersioningConfiguration>"
     S3Response.get_bucket_versioning = get_bucket_versioning
+
+    # A statement that holds only without TLS says nothing here: there is no TLS between this process and itself. moto reads
+    # statements without their conditions.
+    @wrap(FakeBucket, "get_permission")
+    def get_permission(original, self, action, resource):
+        policy = self.policy
+        if policy is None:
+            return original(self, action, resource)
+        document = json.loads(policy)
+        plain = [s for s in document.get("Statement", []) if "aws:SecureTransport" not in json.dumps(s.get("Condition", {}))]
+        if not plain:
+            return PermissionResult.NEUTRAL
+        self.policy = json.dumps({**document, "Statement": plain}).encode()
+        try:
+            return original(self, action, resource)
+        finally:
+            self.policy = policy
 
 
 def iam():
@@ -110,6 +129,14 @@ def iam():
             raise Refusal("ValidationError", f"1 validation error detected: Value '{role_name}' at 'roleName' failed to "
                           "satisfy constraint: Member must have length less than or equal to 64")
         return original(self, role_name, *args, **kwargs)
+
+
+    # The list of profiles is by path, as that of roles.
+    def list_instance_profiles(self):
+        prefix = self._get_param("PathPrefix") or "/"
+        profiles = [p for p in self.backend.get_instance_profiles() if p.path.startswith(prefix)]
+        return ActionResult({"InstanceProfiles": profiles, "IsTruncated": False})
+    IamResponse.list_instance_profiles = list_instance_profiles
 
 
 def in_use(backend, what, of):
@@ -429,6 +456,18 @@ def acm():
     from moto.acm.models import AWSCertificateManagerBackend
     from moto.elbv2.models import elbv2_backends
 
+    # A certificate that is imported again under its ARN keeps its tags, and takes no new ones.
+    @wrap(AWSCertificateManagerBackend, "import_certificate")
+    def import_certificate(original, self, certificate, private_key, chain, arn, tags):
+        had = self._certificates.get(arn) if arn else None
+        if had and tags:
+            raise Refusal("ValidationException", "Tagging is not permitted on re-import.")
+        kept = list(had.tags.items()) if had else []
+        result = original(self, certificate, private_key, chain, arn, tags)
+        for key, value in kept:
+            self._certificates[arn].tags[key] = value
+        return result
+
     # A certificate that a listener uses is not deleted.
     @wrap(AWSCertificateManagerBackend, "delete_certificate")
     def delete_certificate(original, self, arn):
@@ -475,6 +514,15 @@ def secrets():
             raise InvalidRequestException("You can't create this secret because a secret with this name is already "
                                           "scheduled for deletion.")
         return original(self, name, *args, **kwargs)
+
+
+    # The value that is read is that of the version with the stage AWSCURRENT, also after the stage has moved.
+    @wrap(SecretsManagerBackend, "update_secret_version_stage")
+    def update_stage(original, self, secret_id, version_stage, remove_from_version_id, move_to_version_id):
+        result = original(self, secret_id, version_stage, remove_from_version_id, move_to_version_id)
+        if version_stage == "AWSCURRENT" and move_to_version_id:
+            self.secrets[secret_id].default_version_id = move_to_version_id
+        return result
 
 
 def sqs():

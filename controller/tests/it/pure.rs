@@ -2,9 +2,9 @@
 
 use crate::setting::local_spec;
 use controller::{
-    engine::{Observed, Policy, plan},
+    engine::{Input, Observed, Policy, plan},
     facts::Facts,
-    kinds::KINDS,
+    kinds::{KINDS, launch_template_version::UserData},
     ownership::Ownership,
     stack,
 };
@@ -54,10 +54,16 @@ fn the_plan_of_nothing_names_every_resource_once_and_needs_only_what_comes_befor
 
 #[test]
 fn user_data_holds_no_secret_and_fits() {
-    let text =
-        stack::user_data::template(&stack::user_data::Boot { service: "polybot", registry: "r", stop_seconds: 60 });
+    let boot = stack::user_data::Boot { service: "polybot", registry: "r", stop_seconds: 60 };
+    let data = UserData {
+        template: stack::user_data::template(&boot),
+        image: Some(Input::Known("r/polybot@sha256:00".to_owned())),
+        environment: vec![("AWS_REGION".to_owned(), Input::Known("us-east-1".to_owned()))],
+    };
+    let text = data.render().unwrap();
     assert!(text.len() < 8 * 1024);
-    assert!(!text.contains(crate::setting::TOKEN));
+    assert!(!text.contains(crate::setting::TOKEN) && !text.contains("{{"));
     let parsed: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
     assert_eq!(parsed["runcmd"][1][0], "systemctl");
+    assert_eq!(parsed["write_files"][1]["content"], "AWS_REGION=us-east-1\n");
 }
