@@ -15,7 +15,7 @@ clean_up() { [ -n "$aws_pid" ] && kill "$aws_pid" 2>/dev/null; rm -rf "$work"; }
 trap clean_up EXIT
 
 say "Building"
-cargo build --quiet --locked -p controller -p local
+cargo build --quiet --locked --workspace
 target=${CARGO_TARGET_DIR:-target}/debug
 export PATH="$target:$PATH"
 
@@ -29,30 +29,37 @@ done
 cat "$work/aws.env"
 # shellcheck disable=SC1091
 . "$work/aws.env"
-export TELEGRAM_TOKEN=${TELEGRAM_TOKEN:-123456:local-demo-token-not-a-secret-1}
+export AWS_DEFAULT_REGION=$AWS_REGION
+# A made-up token: there is no Telegram here, so the webhook waits and says so, and the rest goes on.
+export TELEGRAM_TOKEN=123456:made-up-for-the-demo-0000000000000
+hands() { printf '\033[2m$ hands %s\033[0m\n' "$*"; local/.venv/bin/python local/aws/hands.py "$@"; }
 spec=specs/local.yaml
 
 say "The spec is checked before anything is asked of AWS"
 run controller validate -f $spec
 
-say "From nothing to converged"
-run controller apply -f $spec --yes --poll 1s
+say "From nothing: everything but the fleets, which want images"
+tell controller apply -f $spec --yes --poll 1s
+
+say "Images are pushed; the next apply finishes"
+hands push v1.0.0
+tell controller apply -f $spec --yes --poll 1s
 
 say "The stack"
 run controller status -f $spec
-run controller graph -f $spec
+run controller graph -f $spec | head -40
 
 say "A second plan has nothing to do"
 tell controller plan -f $spec
 
 say "Three things broken by hand"
-run local-aws-break
+hands break
 
 say "The plan that mends them"
 tell controller plan -f $spec
 
 say "Repaired"
-run controller apply -f $spec --yes --poll 1s
+tell controller apply -f $spec --yes --poll 1s
 tell controller plan -f $spec
 
 say "Destroyed; what holds data stays until it is named"

@@ -55,6 +55,9 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
 
 /// Prints an error with its chain, and a hint where one of its causes has one.
 pub fn print_error(error: &anyhow::Error) {
+    if error.is::<load::LoadError>() {
+        return warn(&format!("{error}\n"));
+    }
     let mut text = format!("error: {error}\n");
     for cause in error.chain().skip(1) {
         text.push_str(&format!("  because: {cause}\n"));

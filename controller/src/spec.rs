@@ -4,6 +4,7 @@
 pub mod check;
 pub mod load;
 pub mod names;
+pub mod tree;
 mod value;
 
 pub use value::{Cidr, Duration, Region};

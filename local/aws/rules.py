@@ -1,6 +1,7 @@
 """What real AWS does and moto does not. Each patch names the rule it stands for; each has a test in local/tests/."""
 
 import functools
+import io
 import json
 import re
 import time
@@ -576,6 +577,7 @@ class Control:
         path = environ.get("PATH_INFO", "")
         if path.startswith("/_local/"):
             return self.control(path, environ, start_response)
+        self.calls.append(self.name(environ))
         for denied in SWITCHES["deny"]:
             service, _, operation = denied.partition(":")
             scope = environ.get("HTTP_AUTHORIZATION", "")
@@ -584,16 +586,21 @@ class Control:
         return self.app(environ, start_response)
 
     def matches(self, operation, environ):
-        if operation == "*":
-            return True
+        return operation == "*" or self.name(environ).endswith(f":{operation}")
+
+    def name(self, environ):
+        """`service:Operation`; for the services that speak REST `service:METHOD`."""
+        scope = re.search(r"/([a-z0-9-]+)/aws4_request", environ.get("HTTP_AUTHORIZATION", ""))
+        service = scope.group(1) if scope else "?"
         target = environ.get("HTTP_X_AMZ_TARGET", "")
         if target:
-            return target.endswith("." + operation)
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        body = environ["wsgi.input"].read(length)
-        import io
+            return f"{service}:{target.rsplit('.', 1)[1]}"
+        if service in ("s3", "route53"):
+            return f"{service}:{environ['REQUEST_METHOD']}"
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         environ["wsgi.input"] = io.BytesIO(body)
-        return f"Action={operation}&".encode() in body + b"&"
+        action = re.search(rb"(?:^|&)Action=([A-Za-z0-9]+)", body)
+        return f"{service}:{action.group(1).decode() if action else '?'}"
 
     def control(self, path, environ, start_response):
         length = int(environ.get("CONTENT_LENGTH") or 0)
@@ -604,6 +611,10 @@ class Control:
                 return answer(start_response, "400 Bad Request", {"error": f"no switch {sorted(unknown)}"})
             SWITCHES.update(body)
             return answer(start_response, "200 OK", SWITCHES)
+        if path == "/_local/calls":
+            # The calls since this was last asked.
+            calls, self.calls = self.calls, []
+            return answer(start_response, "200 OK", calls)
         return answer(start_response, "404 Not Found", {"error": f"no route {path}"})
 
 

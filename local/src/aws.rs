@@ -88,6 +88,18 @@ impl LocalAws {
         reqwest::Client::new().post(url).json(&body).send().await?.error_for_status()?;
         Ok(())
     }
+
+    /// The calls since this was last asked, as `service:Operation` (`service:METHOD` where a service speaks REST).
+    pub async fn calls(&self) -> anyhow::Result<Vec<String>> {
+        let url = format!("{}/_local/calls", self.endpoint);
+        Ok(reqwest::Client::new().get(url).send().await?.error_for_status()?.json().await?)
+    }
+}
+
+/// Whether a call, as [`LocalAws::calls`] names it, only reads.
+pub fn reads(call: &str) -> bool {
+    let operation = call.split(':').nth(1).unwrap_or_default();
+    ["Describe", "List", "Get", "GET", "HEAD"].iter().any(|verb| operation.starts_with(verb))
 }
 
 fn folder() -> PathBuf {

@@ -92,6 +92,7 @@ fn table(connection: &Connection, plan: &Plan) -> String {
     let outputs = stack::outputs(connection, plan);
     let wide = outputs.iter().map(|(k, _)| k.len()).max().unwrap_or(0);
     for (key, value) in outputs {
+        let value = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
         text.push_str(&format!("{key:<wide$}  {value}\n"));
     }
     text

@@ -1,12 +1,17 @@
 //! `validate`: everything that can be checked without AWS.
 
 use super::{out, stacks, title};
-use crate::cli::Specs;
+use crate::{cli::Specs, facts::Facts, stack};
 use std::process::ExitCode;
 
 pub(super) fn run(args: &Specs) -> anyhow::Result<ExitCode> {
     for stack in stacks(args)? {
-        out(&format!("stack {}: valid\n", title(&stack)))?;
+        let wanted = stack::stack(&stack, &Facts::assumed(&stack));
+        let names: Vec<_> = wanted.names().map(|(address, name)| (address.to_string(), name)).collect();
+        let wide = names.iter().map(|(address, _)| address.len()).max().unwrap_or(0);
+        let table: String =
+            names.iter().fold(String::new(), |text, (address, name)| text + &format!("  {address:<wide$}  {name}\n"));
+        out(&format!("stack {}: valid; its names in AWS\n{table}", title(&stack)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -21,6 +21,11 @@ impl Wanted {
         self.0.iter().map(|(a, _)| a)
     }
 
+    /// The unique names that the resources will have in AWS, where a name is known before it exists.
+    pub fn names(&self) -> impl Iterator<Item = (&Address, String)> {
+        self.0.iter().filter_map(|(address, node)| Some((address, node.name()?)))
+    }
+
     /// Which resource takes a value from which: `(dependent, source)` in order of creation. For pictures of the stack.
     pub fn references(&self) -> Vec<(Address, Address)> {
         let mut pairs = vec![];

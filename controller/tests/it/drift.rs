@@ -147,11 +147,29 @@ async fn a_certificate_imported_by_hand_is_found_and_what_depends_on_it_follows(
 }
 
 #[tokio::test]
-async fn a_plan_of_a_converged_stack_only_reads() {
+async fn a_plan_of_a_converged_stack_makes_few_calls_which_only_read_and_do_not_grow_with_the_fleet() {
     let world = World::new().await;
     let c = world.converged(local_spec()).await;
     let before = plan(&c).await.to_string();
-    for _ in 0..3 {
-        assert_eq!(plan(&c).await.to_string(), before);
+    world.aws.calls().await.unwrap();
+    assert_eq!(plan(&c).await.to_string(), before);
+    let calls = world.aws.calls().await.unwrap();
+    let writes: Vec<_> = calls.iter().filter(|call| !local::aws::reads(call)).collect();
+    assert_eq!(writes, Vec::<&String>::new());
+    assert!(calls.len() <= 105, "{} calls: {calls:?}", calls.len());
+
+    // More instances, images and objects: no more calls.
+    let bucket = &c.aws.known.bucket;
+    for n in 0..20 {
+        let key = format!("images/1/{n}.jpg");
+        c.aws.s3.put_object().bucket(bucket).key(key).body(vec![0].into()).send().await.unwrap();
     }
+    for tag in ["v2.0.0", "v2.0.1", "v2.0.2"] {
+        world.push_images(&c, tag).await;
+    }
+    let fleet = c.aws.autoscaling.set_desired_capacity().auto_scaling_group_name("talo-local-yolo5");
+    fleet.desired_capacity(3).send().await.unwrap();
+    world.aws.calls().await.unwrap();
+    plan(&c).await;
+    assert_eq!(world.aws.calls().await.unwrap().len(), calls.len());
 }
