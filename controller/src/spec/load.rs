@@ -264,13 +264,10 @@ mod tests {
         assert!(faults("a: [1").contains("f.yaml:"), "{}", faults("a: [1"));
         assert!(faults("\0\0").contains("is no text"));
         assert!(faults(&"x".repeat(2 << 20)).contains("over 1 MiB"));
-        let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned()
-            + &(b'b'..=b'z')
-                .map(|c| {
-                    let (c, p) = (c as char, (c - 1) as char);
-                    format!("{c}: &{c} [*{p},*{p},*{p},*{p},*{p},*{p},*{p},*{p},*{p}]\n")
-                })
-                .collect::<String>();
+        let mut bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for (p, c) in ('a'..='y').zip('b'..='z') {
+            bomb.push_str(&format!("{c}: &{c} [*{p},*{p},*{p},*{p},*{p},*{p},*{p},*{p},*{p}]\n"));
+        }
         assert!(faults(&bomb).contains("error:"));
     }
 

@@ -19,7 +19,7 @@ pub fn local_spec() -> PolybotStack {
     stack.spec.telegram.token =
         controller::spec::SecretSource { file: Some(token_file()), ..controller::spec::SecretSource::default() };
     // Nothing listens there: the webhook waits, and nothing else suffers.
-    stack.spec.telegram.api_url = "http://127.0.0.1:9".to_owned();
+    "http://127.0.0.1:9".clone_into(&mut stack.spec.telegram.api_url);
     stack
 }
 
