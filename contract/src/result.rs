@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn a_reason_of_a_newer_worker_is_still_a_failure() {
-        let body = r#"{"v":1,"predictionId":"p","chatId":1,"messageId":2,"outcome":{"kind":"failed","reason":"eclipse"}}"#;
+        let body =
+            r#"{"v":1,"predictionId":"p","chatId":1,"messageId":2,"outcome":{"kind":"failed","reason":"eclipse"}}"#;
         assert_eq!(Answer::parse(body).unwrap().outcome, Outcome::Failed(Failure::Unknown));
     }
 }
