@@ -30,9 +30,6 @@ lint: ## formatting, and clippy with warnings as errors
 demo: ## the whole system on this machine: local AWS, one stack from nothing to converged and back
 	@bash local/demo.sh
 
-.PHONY: bench
-bench: ## measure, as ratios against others in one run
-
 -include local/Makefile.inc
 -include local/telegram.mk
 -include polybot/Makefile.inc

@@ -83,12 +83,7 @@ impl Resource for Bucket {
     /// By name, which is global and follows from the spec.
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
         let name = view.known.bucket.clone();
-        match view.s3.head_bucket().bucket(&name).send().await.map_err(Error::from) {
-            Ok(_) => {}
-            Err(e) if e.is_not_found() || e.message.contains("404") => return Ok(vec![]),
-            Err(e) => return Err(e),
-        }
-        read(view, &name).await.map(|live| vec![live])
+        Ok(read(view, &name).await?.into_iter().collect())
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<String> {
@@ -247,7 +242,7 @@ fn part<T, E: Into<Error>>(result: std::result::Result<T, E>) -> Result<Option<T
     }
 }
 
-async fn read(view: &View, name: &str) -> Result<Live<Bucket>> {
+async fn read(view: &View, name: &str) -> Result<Option<Live<Bucket>>> {
     let s3 = &view.s3;
     let (tagging, block, ownership, encryption, policy, versioning, lifecycle) = futures::join!(
         s3.get_bucket_tagging().bucket(name).send(),
@@ -258,9 +253,12 @@ async fn read(view: &View, name: &str) -> Result<Live<Bucket>> {
         s3.get_bucket_versioning().bucket(name).send(),
         s3.get_bucket_lifecycle_configuration().bucket(name).send(),
     );
-    let tags = part(tagging)?
-        .map(|t| tags::read(t.tag_set().iter().map(|t| (Some(t.key()), Some(t.value())))))
-        .unwrap_or_default();
+    let tagging = match tagging.map_err(Error::from) {
+        Err(e) if e.code == "NoSuchBucket" => return Ok(None),
+        other => part(other)?,
+    };
+    let tags =
+        tagging.map(|t| tags::read(t.tag_set().iter().map(|t| (Some(t.key()), Some(t.value()))))).unwrap_or_default();
     // A name that carries account and region and bears no tag at all is one of ours that was interrupted right after it
     // was made: the tags come in a second call.
     let (owner, logical) =
@@ -286,7 +284,7 @@ async fn read(view: &View, name: &str) -> Result<Live<Bucket>> {
         versioning: versioning?.status() == Some(&BucketVersioningStatus::Enabled),
         lifecycle: part(lifecycle)?.map(|l| l.rules().iter().map(expiry).collect()).unwrap_or_default(),
     };
-    Ok(Live { owner, tags: Some(tags), ..Live::ready(logical, name, state, name.to_owned()) })
+    Ok(Some(Live { owner, tags: Some(tags), ..Live::ready(logical, name, state, name.to_owned()) }))
 }
 
 /// Removes every version, delete marker and unfinished upload, a bounded number a pass.

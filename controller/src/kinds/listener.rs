@@ -1,6 +1,6 @@
 //! The port that the load balancer answers on, with its certificate. One certificate and one rule, and nothing beside them.
 
-use super::{Arn, elb_tags, gone, load_balancer::balancers};
+use super::{Arn, elb_tags, gone, load_balancer::edge};
 use crate::{
     aws::{Aws, Error, Result, TagTarget, View},
     engine::{Change, How, Input, Live, Owner, Resource, Slot, Tags, differs},
@@ -68,8 +68,8 @@ impl Resource for Listener {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let balancers = balancers(view).await?;
-        let ours = balancers.0.iter().filter(|(_, tags)| view.ownership.of("", tags, "").0 == Owner::Ours);
+        let edge = edge(view).await?;
+        let ours = edge.balancers.iter().filter(|(_, tags)| view.ownership.of("", tags, "").0 == Owner::Ours);
         let mut listeners = vec![];
         for (balancer, _) in ours {
             let arn = balancer.load_balancer_arn().unwrap_or_default();

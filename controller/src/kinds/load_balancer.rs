@@ -8,6 +8,7 @@ use crate::{
 };
 use aws_sdk_elasticloadbalancingv2::types::{
     LoadBalancer as ElbLoadBalancer, LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerStateEnum,
+    TargetGroup as ElbTargetGroup,
 };
 use futures::future::try_join_all;
 use std::{collections::BTreeMap, sync::Arc};
@@ -40,31 +41,48 @@ pub struct LoadBalancerOut {
     pub zone: String,
 }
 
-/// The stack's load balancers with their tags, shared by the kinds that need them.
-pub(super) struct Balancers(pub Vec<(ElbLoadBalancer, Tags)>);
+/// The stack's load balancers and target groups with their tags: one list of each, and one call for the tags of both.
+pub(super) struct Edge {
+    pub balancers: Vec<(ElbLoadBalancer, Tags)>,
+    pub groups: Vec<(ElbTargetGroup, Tags)>,
+}
 
-pub(super) async fn balancers(view: &View) -> Result<Arc<Balancers>> {
+pub(super) async fn edge(view: &View) -> Result<Arc<Edge>> {
     view.once(|| async {
-        let mut pages = view.elb.describe_load_balancers().into_paginator().items().send();
-        let mut mine = vec![];
-        while let Some(balancer) = pages.next().await {
-            let balancer = balancer?;
-            if elb_mine(view, balancer.load_balancer_name()) {
-                mine.push(balancer);
-            }
-        }
-        let arns: Vec<String> = mine.iter().filter_map(|b| b.load_balancer_arn.clone()).collect();
+        let (balancers, groups) = futures::try_join!(list_balancers(view), list_groups(view))?;
+        let arns = balancers.iter().filter_map(|b| b.load_balancer_arn.clone());
+        let arns: Vec<String> = arns.chain(groups.iter().filter_map(|g| g.target_group_arn.clone())).collect();
         let mut tags = elb_tags(view, &arns).await?;
-        Ok(Balancers(
-            mine.into_iter()
-                .map(|b| {
-                    let tags = tags.remove(b.load_balancer_arn().unwrap_or_default()).unwrap_or_default();
-                    (b, tags)
-                })
+        let mut of = |arn: &str| tags.remove(arn).unwrap_or_default();
+        Ok(Edge {
+            balancers: balancers
+                .into_iter()
+                .map(|b| (b.clone(), of(b.load_balancer_arn().unwrap_or_default())))
                 .collect(),
-        ))
+            groups: groups.into_iter().map(|g| (g.clone(), of(g.target_group_arn().unwrap_or_default()))).collect(),
+        })
     })
     .await
+}
+
+async fn list_balancers(view: &View) -> Result<Vec<ElbLoadBalancer>> {
+    let mut pages = view.elb.describe_load_balancers().into_paginator().items().send();
+    let mut mine = vec![];
+    while let Some(balancer) = pages.next().await {
+        mine.push(balancer?);
+    }
+    mine.retain(|b| elb_mine(view, b.load_balancer_name()));
+    Ok(mine)
+}
+
+async fn list_groups(view: &View) -> Result<Vec<ElbTargetGroup>> {
+    let mut pages = view.elb.describe_target_groups().into_paginator().items().send();
+    let mut mine = vec![];
+    while let Some(group) = pages.next().await {
+        mine.push(group?);
+    }
+    mine.retain(|g| elb_mine(view, g.target_group_name()));
+    Ok(mine)
 }
 
 impl Resource for LoadBalancer {
@@ -104,8 +122,8 @@ impl Resource for LoadBalancer {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let balancers = balancers(view).await?;
-        try_join_all(balancers.0.iter().map(|(b, tags)| read(view, b, tags))).await
+        let edge = edge(view).await?;
+        try_join_all(edge.balancers.iter().map(|(b, tags)| read(view, b, tags))).await
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<LoadBalancerOut> {

@@ -1,6 +1,6 @@
 //! Where the load balancer sends requests, and how it finds out who is fit to take them.
 
-use super::{Arn, VpcId, elb_mine, elb_tags, gone, hashed_name};
+use super::{Arn, VpcId, gone, hashed_name, load_balancer::edge};
 use crate::{
     aws::{Aws, Error, Result, TagTarget, View},
     engine::{Change, How, Input, Live, Resource, Slot, Tags, differs, differs_as},
@@ -72,21 +72,8 @@ impl Resource for TargetGroup {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let mut pages = view.elb.describe_target_groups().into_paginator().items().send();
-        let mut mine = vec![];
-        while let Some(group) = pages.next().await {
-            let group = group?;
-            if elb_mine(view, group.target_group_name()) {
-                mine.push(group);
-            }
-        }
-        let arns: Vec<String> = mine.iter().filter_map(|g| g.target_group_arn.clone()).collect();
-        let tags = elb_tags(view, &arns).await?;
-        try_join_all(mine.iter().map(|g| {
-            let tags = tags.get(g.target_group_arn().unwrap_or_default()).cloned().unwrap_or_default();
-            read(view, g, tags)
-        }))
-        .await
+        let edge = edge(view).await?;
+        try_join_all(edge.groups.iter().map(|(group, tags)| read(view, group, tags.clone()))).await
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<Arn> {

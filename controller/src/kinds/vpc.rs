@@ -5,7 +5,9 @@ use crate::{
     aws::{Aws, Result, TagTarget, View, tags},
     engine::{Change, How, Live, Phase, Resource, Tags, differs},
 };
-use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Vpc as Ec2Vpc, VpcAttributeName};
+use aws_sdk_ec2::types::{
+    AttributeBooleanValue, IpPermission, ResourceType, SecurityGroup, Vpc as Ec2Vpc, VpcAttributeName,
+};
 use futures::future::try_join_all;
 
 /// A VPC.
@@ -86,7 +88,7 @@ async fn read(view: &View, vpc: &Ec2Vpc) -> Result<Live<Vpc>> {
     let (support, hostnames, rules) = futures::try_join!(
         async { Ok::<_, crate::aws::Error>(attribute(VpcAttributeName::EnableDnsSupport).await?) },
         async { Ok(attribute(VpcAttributeName::EnableDnsHostnames).await?) },
-        default_group_rules(view, id),
+        default_group(view, id),
     )?;
     let on = |a: Option<&AttributeBooleanValue>| a.and_then(AttributeBooleanValue::value).unwrap_or(false);
     let tags = tags::read(vpc.tags().iter().map(|t| (t.key(), t.value())));
@@ -94,7 +96,7 @@ async fn read(view: &View, vpc: &Ec2Vpc) -> Result<Live<Vpc>> {
     let state = Vpc {
         cidr: vpc.cidr_block().unwrap_or_default().to_owned(),
         dns: on(support.enable_dns_support()) && on(hostnames.enable_dns_hostnames()),
-        default_group_rules: rules.iter().map(|(text, _)| text.clone()).collect(),
+        default_group_rules: rules.0,
     };
     let phase = match vpc.state().map(aws_sdk_ec2::types::VpcState::as_str) {
         Some("pending") => Phase::Pending("AWS is making it".to_owned()),
@@ -103,47 +105,34 @@ async fn read(view: &View, vpc: &Ec2Vpc) -> Result<Live<Vpc>> {
     Ok(Live { phase, owner, tags: Some(tags), ..Live::ready(name, id, state, VpcId(id.to_owned())) })
 }
 
-/// The rules of a VPC's default group in words, with their ids and whether they are egress.
-async fn default_group_rules(aws: &Aws, vpc: &str) -> Result<Vec<(String, (String, String, bool))>> {
-    let groups = aws
-        .ec2
-        .describe_security_groups()
-        .filters(filter("vpc-id", vpc))
-        .filters(filter("group-name", "default"))
-        .send()
-        .await?;
-    let Some(group) = groups.security_groups().first().and_then(|g| g.group_id()) else { return Ok(vec![]) };
-    let rules = aws.ec2.describe_security_group_rules().filters(filter("group-id", group)).send().await?;
-    let mut rules: Vec<_> = rules
-        .security_group_rules()
-        .iter()
-        .map(|r| {
-            let egress = r.is_egress().unwrap_or(false);
-            let peer = r
-                .cidr_ipv4()
-                .or(r.cidr_ipv6())
-                .or(r.prefix_list_id())
-                .or_else(|| r.referenced_group_info().and_then(|g| g.group_id()))
-                .unwrap_or("anything");
-            let direction = if egress { "to" } else { "from" };
-            let text = format!("{} {direction} {peer}", r.ip_protocol().unwrap_or("-1"));
-            (text, (group.to_owned(), r.security_group_rule_id().unwrap_or_default().to_owned(), egress))
-        })
-        .collect();
+/// The rules of a VPC's default group in words, and the group with its rules as AWS has them.
+async fn default_group(aws: &Aws, vpc: &str) -> Result<(Vec<String>, Option<SecurityGroup>)> {
+    let call = aws.ec2.describe_security_groups().filters(filter("vpc-id", vpc));
+    let groups = call.filters(filter("group-name", "default")).send().await?.security_groups.unwrap_or_default();
+    let Some(group) = groups.into_iter().next() else { return Ok((vec![], None)) };
+    let words = |direction: &str, p: &IpPermission| {
+        let peers = p.ip_ranges().iter().filter_map(|r| r.cidr_ip());
+        let peers = peers.chain(p.ipv6_ranges().iter().filter_map(|r| r.cidr_ipv6()));
+        let peers = peers.chain(p.user_id_group_pairs().iter().filter_map(|g| g.group_id()));
+        let peers: Vec<&str> = peers.chain(p.prefix_list_ids().iter().filter_map(|l| l.prefix_list_id())).collect();
+        format!("{} {direction} {}", p.ip_protocol().unwrap_or("-1"), peers.join(" "))
+    };
+    let mut rules: Vec<String> = group.ip_permissions().iter().map(|p| words("from", p)).collect();
+    rules.extend(group.ip_permissions_egress().iter().map(|p| words("to", p)));
     rules.sort();
-    Ok(rules)
+    Ok((rules, Some(group)))
 }
 
 async fn revoke_default_group(aws: &Aws, vpc: &str) -> Result<()> {
-    for (_, (group, rule, egress)) in default_group_rules(aws, vpc).await? {
-        let done = if egress {
-            let call = aws.ec2.revoke_security_group_egress().group_id(group).security_group_rule_ids(rule);
-            call.send().await.map(drop).map_err(Into::into)
-        } else {
-            let call = aws.ec2.revoke_security_group_ingress().group_id(group).security_group_rule_ids(rule);
-            call.send().await.map(drop).map_err(crate::aws::Error::from)
-        };
-        gone(done)?;
+    let (_, Some(group)) = default_group(aws, vpc).await? else { return Ok(()) };
+    let id = group.group_id().unwrap_or_default();
+    if !group.ip_permissions().is_empty() {
+        let call = aws.ec2.revoke_security_group_ingress().group_id(id);
+        gone(call.set_ip_permissions(Some(group.ip_permissions().to_vec())).send().await)?;
+    }
+    if !group.ip_permissions_egress().is_empty() {
+        let call = aws.ec2.revoke_security_group_egress().group_id(id);
+        gone(call.set_ip_permissions(Some(group.ip_permissions_egress().to_vec())).send().await)?;
     }
     Ok(())
 }

@@ -53,6 +53,29 @@ async fn plan_apply_status_and_destroy_tell_by_their_exit_codes() {
     }
 }
 
+#[tokio::test]
+async fn a_spec_that_loses_a_fleet_is_stopped_by_the_cap_on_deletions() {
+    let aws = LocalAws::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let spec = folder.path().join("spec.yaml");
+    let whole = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/local.yaml")).unwrap();
+    let run = |args: &[&str]| controller(Some(&aws), &[args, &["-f", spec.to_str().unwrap()]].concat());
+    std::fs::write(&spec, &whole).unwrap();
+    run(&["apply", "--yes", "--once"]);
+
+    let start = whole.find("  yolo5:").unwrap();
+    let end = whole.find("  notifications:").unwrap();
+    std::fs::write(&spec, format!("{}{}", &whole[..start], &whole[end..])).unwrap();
+    let stopped = run(&["apply", "--yes", "--once"]);
+    assert_eq!(stopped.status.code(), Some(1));
+    let said = text(&stopped.stderr);
+    assert!(said.contains("more than the 5 allowed at once; nothing was done"), "{said}");
+    assert!(said.contains("--max-deletions"), "{said}");
+    aws.calls().await.unwrap();
+    let still = text(&run(&["status"]).stdout);
+    assert!(still.contains("role/yolo5"), "{still}");
+}
+
 #[test]
 fn an_unreachable_aws_and_a_missing_file_are_one_clear_error() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
