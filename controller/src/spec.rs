@@ -656,7 +656,7 @@ pub struct Safety {
 }
 
 fn max_deletions() -> u32 {
-    5
+    3
 }
 
 impl Default for Safety {

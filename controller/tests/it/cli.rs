@@ -69,7 +69,7 @@ async fn a_spec_that_loses_a_fleet_is_stopped_by_the_cap_on_deletions() {
     let stopped = run(&["apply", "--yes", "--once"]);
     assert_eq!(stopped.status.code(), Some(1));
     let said = text(&stopped.stderr);
-    assert!(said.contains("more than the 5 allowed at once; nothing was done"), "{said}");
+    assert!(said.contains("more than the 3 allowed at once; nothing was done"), "{said}");
     assert!(said.contains("--max-deletions"), "{said}");
     aws.calls().await.unwrap();
     let still = text(&run(&["status"]).stdout);
