@@ -4,6 +4,7 @@ import functools
 import io
 import json
 import re
+import threading
 import time
 
 from moto.core.exceptions import ServiceException
@@ -21,6 +22,10 @@ SWITCHES = {
     "unhealthy_versions": [],
     # Seconds after the deletion of a queue in which its name cannot be used again (AWS: 60).
     "queue_cooldown": 0.0,
+    # The n-th write call from now is held for ever: before AWS acts on it, or after, when only the answer is missing.
+    # `GET /_local/held` answers when that has happened.
+    "hold_before": 0,
+    "hold_after": 0,
     # `service:Operation` or `service:*` of calls that are refused with AccessDenied.
     "deny": [],
 }
@@ -572,18 +577,40 @@ class Control:
     def __init__(self, app):
         self.app = app
         self.calls = []
+        self.held = threading.Event()
+        self.lock = threading.Lock()
 
     def __call__(self, environ, start_response):
         path = environ.get("PATH_INFO", "")
         if path.startswith("/_local/"):
             return self.control(path, environ, start_response)
-        self.calls.append(self.name(environ))
+        name = self.name(environ)
+        self.calls.append(name)
+        if self.due("hold_before", name):
+            return self.hold()
+        if self.due("hold_after", name):
+            list(self.app(environ, lambda *_: None))
+            return self.hold()
         for denied in SWITCHES["deny"]:
             service, _, operation = denied.partition(":")
             scope = environ.get("HTTP_AUTHORIZATION", "")
             if f"/{service}/aws4_request" in scope and self.matches(operation, environ):
                 return refuse(service, environ, start_response)
         return self.app(environ, start_response)
+
+    def due(self, switch, name):
+        """Counts down the writes to the one that is held."""
+        if name.split(":")[1].startswith(("Describe", "List", "Get", "GET", "HEAD")):
+            return False
+        with self.lock:
+            if SWITCHES[switch] == 0:
+                return False
+            SWITCHES[switch] -= 1
+            return SWITCHES[switch] == 0
+
+    def hold(self):
+        self.held.set()
+        threading.Event().wait()
 
     def matches(self, operation, environ):
         return operation == "*" or self.name(environ).endswith(f":{operation}")
@@ -611,6 +638,10 @@ class Control:
                 return answer(start_response, "400 Bad Request", {"error": f"no switch {sorted(unknown)}"})
             SWITCHES.update(body)
             return answer(start_response, "200 OK", SWITCHES)
+        if path == "/_local/held":
+            self.held.wait()
+            self.held.clear()
+            return answer(start_response, "200 OK", {})
         if path == "/_local/calls":
             # The calls since this was last asked.
             calls, self.calls = self.calls, []

@@ -89,6 +89,13 @@ impl LocalAws {
         Ok(())
     }
 
+    /// Waits until the call that a `hold_…` switch names has come and is held.
+    pub async fn held(&self) -> anyhow::Result<()> {
+        let url = format!("{}/_local/held", self.endpoint);
+        reqwest::Client::new().get(url).send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// The calls since this was last asked, as `service:Operation` (`service:METHOD` where a service speaks REST).
     pub async fn calls(&self) -> anyhow::Result<Vec<String>> {
         let url = format!("{}/_local/calls", self.endpoint);
