@@ -34,6 +34,9 @@ pub enum Command {
     Validate(Specs),
     /// Show what `apply` would do. Reads only. Exit 0: nothing, 2: something, 1: error.
     Plan(PlanArgs),
+    /// Tell what was changed in AWS from what is new in the spec. Reads only. Exit 0: in sync, 3: drift, 2: pending, 4: both,
+    /// 5: not everything could be checked, 1: error.
+    Drift(DriftArgs),
     /// Make AWS what the spec says. Exit 0: converged, 2: still waiting, 1: something failed or needs a person.
     Apply(ApplyArgs),
     /// Remove a stack. What holds data stays unless it is named with --with-data.
@@ -90,6 +93,17 @@ pub struct PlanArgs {
     /// Show the plan of `destroy` instead.
     #[arg(long)]
     pub destroy: bool,
+}
+
+/// Arguments of `drift`.
+#[derive(Debug, Args)]
+pub struct DriftArgs {
+    /// Which specs.
+    #[command(flatten)]
+    pub specs: Specs,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: PlanFormat,
 }
 
 /// Form of a plan.

@@ -3,6 +3,7 @@
 mod apply;
 mod crd;
 mod destroy;
+mod drift;
 mod graph;
 mod plan;
 mod schema;
@@ -38,6 +39,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Validate(args) => validate::run(&args),
         Command::Plan(args) => plan::run(&args).await,
+        Command::Drift(args) => drift::run(&args).await,
         Command::Apply(args) => apply::run(&args).await,
         Command::Destroy(args) => destroy::run(&args).await,
         Command::Status(args) => status::run(&args).await,

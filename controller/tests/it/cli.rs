@@ -42,6 +42,16 @@ async fn plan_apply_status_and_destroy_tell_by_their_exit_codes() {
     let env = text(&status.stdout);
     assert!(env.contains("export IDENTIFY_QUEUE_URL='http://127.0.0.1"), "{env}");
 
+    // Without a Telegram the webhook cannot be checked, and that is never called in sync; a hole made by hand is seen beside it.
+    let sqs = aws_sdk_sqs::Client::new(&aws.config("us-east-1"));
+    let queue = sqs.get_queue_url().queue_name("talo-local-work").send().await.unwrap().queue_url.unwrap();
+    let weak = aws_sdk_sqs::types::QueueAttributeName::VisibilityTimeout;
+    sqs.set_queue_attributes().queue_url(queue).attributes(weak, "1").send().await.unwrap();
+    let drift = run(&["drift"]);
+    assert_eq!(drift.status.code(), Some(5), "{}", text(&drift.stdout));
+    let out = text(&drift.stdout);
+    assert!(out.contains("drift     ~ update  queue/work") && out.contains("unchecked … wait    webhook/bot"), "{out}");
+
     let unconfirmed = run(&["destroy"]);
     assert_eq!(unconfirmed.status.code(), Some(1), "nobody can be asked here");
     let destroyed = run(&["destroy", "--confirm", "local", "--with-data", "all", "--poll", "100ms"]);
