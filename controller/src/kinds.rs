@@ -29,7 +29,7 @@ pub mod webhook;
 
 use crate::{
     aws::{Aws, Error, Result},
-    engine::{Kind, Of, Tags},
+    engine::{Change, How, Kind, Of, Tags, differs_as},
     ownership::STACK,
     sdk_tags,
 };
@@ -205,4 +205,26 @@ fn iam_path(aws: &Aws) -> String {
 fn of_stack_asg(aws: &Aws) -> aws_sdk_autoscaling::types::Filter {
     let filter = aws_sdk_autoscaling::types::Filter::builder().name(format!("tag:{STACK}"));
     filter.values(&aws.ownership.stack).build()
+}
+
+/// The change of a policy document, if the two do not say the same.
+fn policy_differs(field: &'static str, want: &serde_json::Value, live: &serde_json::Value) -> Option<Change> {
+    (!same_policy(want, live)).then(|| differs_as(field, live.to_string(), want.to_string(), How::InPlace))
+}
+
+/// A change for each attribute that is wanted and has another value. Attributes that nobody wished for stay as they are.
+fn differing_attributes(want: &Attributes, live: &Attributes) -> Vec<Change> {
+    let have = |key: &str| live.get(key).map_or("", String::as_str);
+    let wrong = want.iter().filter(|(key, value)| have(key) != *value);
+    let change = |(key, value): (&String, &String)| {
+        differs_as("attributes", format!("{key}={}", have(key)), format!("{key}={value}"), How::InPlace)
+    };
+    wrong.map(change).collect()
+}
+
+type Attributes = std::collections::BTreeMap<String, String>;
+
+/// A builder of the SDK that lacks a field: a fault of this program.
+fn built(error: impl std::fmt::Display) -> Error {
+    Error::internal(error.to_string())
 }

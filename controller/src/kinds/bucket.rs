@@ -1,9 +1,9 @@
 //! The bucket of pictures: private, over TLS only, encrypted, versioned, and emptied by age.
 
-use super::{gone, same_policy};
+use super::{built, gone, policy_differs};
 use crate::{
     aws::{Aws, Error, Reason, Result, TagTarget, View, tags},
-    engine::{Change, How, Live, Owner, Resource, Tags, differs, differs_as},
+    engine::{Change, How, Live, Owner, Resource, Tags, differs},
     ownership::STACK,
 };
 use aws_sdk_s3::types::{
@@ -74,9 +74,7 @@ impl Resource for Bucket {
         .into_iter()
         .flatten()
         .collect();
-        if !same_policy(policy, &live.policy) {
-            changes.push(differs_as("policy", live.policy.to_string(), policy.to_string(), How::InPlace));
-        }
+        changes.extend(policy_differs("policy", policy, &live.policy));
         changes
     }
 
@@ -318,8 +316,4 @@ async fn empty(aws: &Aws, name: &str) -> Result<()> {
         reason: Reason::InUse,
         ..Error::not_yet("s3", "DeleteBucket", format!("{name} is still being emptied"))
     })
-}
-
-fn built(error: impl std::fmt::Display) -> Error {
-    Error::internal(error.to_string())
 }

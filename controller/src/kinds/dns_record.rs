@@ -2,6 +2,7 @@
 //! no tags. The marks of a zone lie side by side under `polybot-owner.<zone>`, so one call lists them all, also those of host
 //! names that the spec has since given up.
 
+use super::built;
 use crate::{
     aws::{Aws, Error, Reason, Result, View},
     engine::{Change, How, Input, Live, Owner, Resource, Slot, Tags, differs},
@@ -150,10 +151,6 @@ fn identity(aws: &Aws) -> String {
 /// Names come back with a final dot, and AWS may write an alias with `dualstack.`.
 fn bare(name: &str) -> String {
     name.trim_end_matches('.').trim_start_matches("dualstack.").to_lowercase()
-}
-
-fn built(error: impl std::fmt::Display) -> Error {
-    Error::internal(error.to_string())
 }
 
 async fn zone_id(aws: &Aws) -> Result<String> {

@@ -1,6 +1,6 @@
 //! The load balancer that Telegram reaches.
 
-use super::{Arn, GroupId, SubnetId, VpcId, elb_mine, elb_tags, gone, hashed_name, same_set};
+use super::{Arn, GroupId, SubnetId, VpcId, differing_attributes, elb_mine, elb_tags, gone, hashed_name, same_set};
 use crate::{
     aws::{Aws, Error, Result, TagTarget, View},
     engine::{Change, How, Input, Live, Phase, Resource, Slot, Tags, differs, differs_as},
@@ -112,12 +112,7 @@ impl Resource for LoadBalancer {
         if !same_set(groups, &live.groups) {
             changes.push(differs_as("groups", format!("{:?}", live.groups), format!("{groups:?}"), How::InPlace));
         }
-        for (key, value) in attributes {
-            let have = live.attributes.get(key).map_or("", String::as_str);
-            if have != value {
-                changes.push(differs_as("attributes", format!("{key}={have}"), format!("{key}={value}"), How::InPlace));
-            }
-        }
+        changes.extend(differing_attributes(attributes, &live.attributes));
         changes
     }
 

@@ -1,9 +1,9 @@
 //! SQS queues: encrypted by SQS, reachable over TLS only, with a dead-letter queue behind each.
 
-use super::{Arn, gone};
+use super::{Arn, gone, policy_differs};
 use crate::{
     aws::{Aws, Result, TagTarget, View},
-    engine::{Change, How, Input, Live, Resource, Slot, Tags, differs, differs_as},
+    engine::{Change, How, Input, Live, Resource, Slot, Tags, differs},
 };
 use aws_sdk_sqs::types::QueueAttributeName as Attribute;
 use futures::future::try_join_all;
@@ -63,9 +63,7 @@ impl Resource for Queue {
         .into_iter()
         .flatten()
         .collect();
-        if !super::same_policy(policy, &live.policy) {
-            changes.push(differs_as("policy", live.policy.to_string(), policy.to_string(), How::InPlace));
-        }
+        changes.extend(policy_differs("policy", policy, &live.policy));
         changes
     }
 

@@ -1,9 +1,9 @@
 //! An image repository: immutable tags, scanned on push, emptied by count.
 
-use super::{gone, same_policy};
+use super::{gone, policy_differs};
 use crate::{
     aws::{Aws, Error, Result, TagTarget, View, tags},
-    engine::{Change, How, Live, Resource, Tags, differs, differs_as},
+    engine::{Change, How, Live, Resource, Tags, differs},
     sdk_tags,
 };
 use aws_sdk_ecr::types::{ImageScanningConfiguration, ImageTagMutability, Repository as EcrRepository};
@@ -50,9 +50,7 @@ impl Resource for Repository {
         .into_iter()
         .flatten()
         .collect();
-        if !same_policy(lifecycle, &live.lifecycle) {
-            changes.push(differs_as("lifecycle", live.lifecycle.to_string(), lifecycle.to_string(), How::InPlace));
-        }
+        changes.extend(policy_differs("lifecycle", lifecycle, &live.lifecycle));
         changes
     }
 

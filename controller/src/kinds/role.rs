@@ -1,9 +1,9 @@
 //! A role of IAM, with its one inline policy and the AWS-managed policies attached to it. Both sets are exact.
 
-use super::{gone, same_policy};
+use super::{gone, policy_differs};
 use crate::{
     aws::{Aws, Error, Result, TagTarget, View, tags},
-    engine::{Change, How, Live, Resource, Tags, differs, differs_as},
+    engine::{Change, How, Live, Resource, Tags, differs},
     sdk_tags,
 };
 use futures::future::try_join_all;
@@ -46,11 +46,8 @@ impl Resource for Role {
         .into_iter()
         .flatten()
         .collect();
-        for (field, want, have) in [("trust", trust, &live.trust), ("policy", policy, &live.policy)] {
-            if !same_policy(want, have) {
-                changes.push(differs_as(field, have.to_string(), want.to_string(), How::InPlace));
-            }
-        }
+        changes.extend(policy_differs("trust", trust, &live.trust));
+        changes.extend(policy_differs("policy", policy, &live.policy));
         changes
     }
 

@@ -1,6 +1,6 @@
 //! DynamoDB tables: on demand or provisioned, encrypted, with point-in-time recovery and deletion protection.
 
-use super::gone;
+use super::{built, gone};
 use crate::{
     aws::{Aws, Error, Result, TagTarget, View, tags},
     engine::{Change, How, Live, Phase, Resource, Tags, differs},
@@ -233,10 +233,6 @@ fn keys(partition: &Key, sort: Option<&Key>) -> Result<Vec<KeySchemaElement>> {
         keys.push(element(sort, KeyType::Range)?);
     }
     Ok(keys)
-}
-
-fn built(error: impl std::fmt::Display) -> Error {
-    Error::internal(error.to_string())
 }
 
 async fn read(view: &View, name: &str) -> Result<Option<Live<Table>>> {

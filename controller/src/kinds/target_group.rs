@@ -1,9 +1,9 @@
 //! Where the load balancer sends requests, and how it finds out who is fit to take them.
 
-use super::{Arn, VpcId, gone, hashed_name, load_balancer::edge};
+use super::{Arn, VpcId, differing_attributes, gone, hashed_name, load_balancer::edge};
 use crate::{
     aws::{Aws, Error, Result, TagTarget, View},
-    engine::{Change, How, Input, Live, Resource, Slot, Tags, differs, differs_as},
+    engine::{Change, How, Input, Live, Resource, Slot, Tags, differs},
     sdk_tags,
 };
 use aws_sdk_elasticloadbalancingv2::types::{
@@ -62,12 +62,7 @@ impl Resource for TargetGroup {
         .into_iter()
         .flatten()
         .collect();
-        for (key, value) in attributes {
-            let have = live.attributes.get(key).map_or("", String::as_str);
-            if have != value {
-                changes.push(differs_as("attributes", format!("{key}={have}"), format!("{key}={value}"), How::InPlace));
-            }
-        }
+        changes.extend(differing_attributes(attributes, &live.attributes));
         changes
     }
 

@@ -27,7 +27,7 @@ packages:
   - docker.io
   - amazon-ecr-credential-helper
 write_files:
-  - path: /root/.docker/config.json
+  - path: /etc/polybot/docker/config.json
     permissions: "0600"
     content: |
       {{"credHelpers": {{"{registry}": "ecr-login"}}}}
@@ -44,7 +44,7 @@ write_files:
       Wants=network-online.target
       StartLimitIntervalSec=0
       [Service]
-      Environment=HOME=/root
+      Environment=DOCKER_CONFIG=/etc/polybot/docker
       ExecStartPre=-/usr/bin/docker rm --force {service}
       ExecStartPre=/usr/bin/docker pull {IMAGE}
       ExecStart=/usr/bin/docker run --name {service} --network host --read-only --tmpfs /tmp --env-file /etc/{service}.env --log-driver journald {IMAGE}
