@@ -53,7 +53,7 @@ def wrap(owner, name):
 
 
 def install():
-    for patch in (dynamodb, s3, iam, ec2, autoscaling, elb, acm, route53, secrets, sqs, launch_templates):
+    for patch in (dynamodb, s3, iam, ec2, autoscaling, elb, acm, route53, secrets, ecr, sqs, launch_templates):
         patch()
 
 
@@ -213,6 +213,13 @@ def ec2():
             raise ec2_refusal("DependencyViolation",
                               f"Network {vpc_id} has some mapped public address(es). Please unmap those public "
                               "address(es) before detaching the gateway.")
+        return original(self, internet_gateway_id, vpc_id)
+
+    # A VPC has one gateway.
+    @wrap(EC2Backend, "attach_internet_gateway")
+    def attach_internet_gateway(original, self, internet_gateway_id, vpc_id):
+        if any(g.vpc and g.vpc.id == vpc_id for g in self.internet_gateways.values() if g.id != internet_gateway_id):
+            raise ec2_refusal("InvalidParameterValue", f"Network {vpc_id} already has an internet gateway attached")
         return original(self, internet_gateway_id, vpc_id)
 
     # A rule whose peer is a group has a description of its own, which is no part of its identity.
@@ -529,6 +536,15 @@ def secrets():
         if version_stage == "AWSCURRENT" and move_to_version_id:
             self.secrets[secret_id].default_version_id = move_to_version_id
         return result
+
+
+def ecr():
+    from moto.ecr.models import ECRBackend
+
+    # An absent scanOnPush is false: the call replaces the whole configuration.
+    @wrap(ECRBackend, "put_image_scanning_configuration")
+    def put_scanning(original, self, registry_id, repository_name, image_scan_config):
+        return original(self, registry_id, repository_name, {"scanOnPush": False, **(image_scan_config or {})})
 
 
 def sqs():

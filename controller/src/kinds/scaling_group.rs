@@ -11,7 +11,10 @@ use aws_sdk_autoscaling::types::{
     NotificationConfiguration, RefreshPreferences,
 };
 use futures::future::try_join_all;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// A scaling group.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +72,22 @@ const EVENTS: [&str; 4] = [
 
 const BLOCKED: &str =
     "its last rollout failed; change the spec (another image or setting), and the next version is tried";
+
+/// The scaling groups that bear the stack's tag, read once a pass.
+pub(crate) struct Groups(pub Vec<AutoScalingGroup>);
+
+pub(crate) async fn groups(view: &View) -> Result<Arc<Groups>> {
+    let read = || async {
+        let call = view.autoscaling.describe_auto_scaling_groups().filters(of_stack_asg(view));
+        let mut pages = call.into_paginator().items().send();
+        let mut groups = vec![];
+        while let Some(group) = pages.next().await {
+            groups.push(group?);
+        }
+        Ok(Groups(groups))
+    };
+    view.once(read).await
+}
 
 impl Resource for ScalingGroup {
     const KIND: &'static str = "scaling_group";
@@ -146,12 +165,7 @@ impl Resource for ScalingGroup {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let call = view.autoscaling.describe_auto_scaling_groups().filters(of_stack_asg(view));
-        let mut pages = call.into_paginator().items().send();
-        let mut groups = vec![];
-        while let Some(group) = pages.next().await {
-            groups.push(group?);
-        }
+        let groups = &groups(view).await?.0;
         if groups.is_empty() {
             return Ok(vec![]);
         }

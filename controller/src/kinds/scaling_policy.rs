@@ -9,6 +9,7 @@ use aws_sdk_autoscaling::types::{
     CustomizedMetricSpecification, Metric, MetricDimension, MetricType, PredefinedMetricSpecification,
     ScalingPolicy as AwsPolicy, TargetTrackingConfiguration, TargetTrackingMetricDataQuery, TargetTrackingMetricStat,
 };
+use std::collections::BTreeSet;
 
 /// A target-tracking policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,13 +60,18 @@ impl Resource for ScalingPolicy {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        // All policies whose group has a name of ours; the group's own tag decides in the group's kind.
+        // A policy bears no tags: it is ours as its group is.
         let prefix = format!("{}-", view.ownership.prefix);
+        let groups = super::scaling_group::groups(view).await?;
+        let ours: BTreeSet<_> = groups.0.iter().filter_map(|g| g.auto_scaling_group_name()).collect();
+        if ours.is_empty() {
+            return Ok(vec![]);
+        }
         let mut pages = view.autoscaling.describe_policies().into_paginator().items().send();
         let mut live = vec![];
         while let Some(policy) = pages.next().await {
             let policy = policy?;
-            if policy.auto_scaling_group_name().is_some_and(|g| g.starts_with(&prefix)) {
+            if policy.auto_scaling_group_name().is_some_and(|g| ours.contains(g)) {
                 live.push(read(&policy, &prefix));
             }
         }

@@ -5,6 +5,7 @@
 mod cli;
 mod drift;
 mod faults;
+mod laws;
 mod life;
 mod pure;
 mod setting;
