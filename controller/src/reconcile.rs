@@ -45,7 +45,10 @@ pub enum ConnectError {
     #[error("AWS does not tell who we are")]
     Identity(#[source] aws::Error),
     /// The credentials are of another account than the spec says.
-    #[error("the credentials are of account {actual}, but the spec says {expected}")]
+    #[error(
+        "the credentials are of account {actual}, but the spec says {expected}; choose others (AWS_PROFILE), or correct \
+             spec.accountId"
+    )]
     Account {
         /// `spec.accountId`.
         expected: String,

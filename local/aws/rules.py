@@ -1,12 +1,15 @@
 """What real AWS does and moto does not. Each patch names the rule it stands for; each has a test in local/tests/."""
 
+import copy
 import functools
+import inspect
 import io
 import json
 import re
 import threading
 import time
 
+import access
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult
 
@@ -28,6 +31,10 @@ SWITCHES = {
     "hold_after": 0,
     # `service:Operation` or `service:*` of calls that are refused with AccessDenied.
     "deny": [],
+    # The same with an error code of one's choice: {"sts:*": "ExpiredToken"}.
+    "refuse": {},
+    # Seconds until EC2 knows of a new instance profile.
+    "profile_delay": 0.0,
 }
 
 
@@ -137,6 +144,14 @@ def iam():
         return original(self, role_name, *args, **kwargs)
 
 
+    @wrap(IAMBackend, "create_instance_profile")
+    def create_instance_profile(original, self, name, *args, **kwargs):
+        if len(name) > 128:
+            raise Refusal("ValidationError", f"Value '{name}' at 'instanceProfileName' failed to satisfy constraint")
+        profile = original(self, name, *args, **kwargs)
+        profile.made = time.time()
+        return profile
+
     # The list of profiles is by path, as that of roles.
     def list_instance_profiles(self):
         prefix = self._get_param("PathPrefix") or "/"
@@ -204,6 +219,18 @@ def ec2():
     def is_main(table):
         return getattr(table, "main_association_id", None) is not None
 
+    # The same client token makes the same instances, once.
+    @wrap(EC2Backend, "run_instances")
+    def run_instances(original, self, *args, **kwargs):
+        token = kwargs.get("client_token")
+        made = self.__dict__.setdefault("by_token", {})
+        # moto stands "ABCDE" for no token.
+        if token in (None, "ABCDE"):
+            return original(self, *args, **kwargs)
+        if token not in made:
+            made[token] = original(self, *args, **kwargs)
+        return made[token]
+
     # A gateway cannot be detached while something in the VPC has a public address.
     @wrap(EC2Backend, "detach_internet_gateway")
     def detach_internet_gateway(original, self, internet_gateway_id, vpc_id):
@@ -249,6 +276,16 @@ def launch_templates():
     from moto.ec2.models.launch_templates import LaunchTemplate, LaunchTemplateVersion
     from moto.ec2.responses.launch_templates import LaunchTemplates
 
+    # Names: 3 to 128 characters.
+    from moto.ec2.models import EC2Backend
+
+    @wrap(EC2Backend, "create_launch_template")
+    def create_launch_template(original, self, name, *args, **kwargs):
+        if not 3 <= len(name) <= 128:
+            raise ec2_refusal("InvalidLaunchTemplateName.MalformedException", "Launch template names must be between 3 and "
+                              "128 characters")
+        return original(self, name, *args, **kwargs)
+
     # Numbers are never used again, and a version that was deleted is gone.
     original_init = LaunchTemplate.__init__
 
@@ -277,9 +314,23 @@ def launch_templates():
     LaunchTemplate.get_version = get_version
     LaunchTemplate.default_version = lambda self: next(v for v in self.versions if v.number == self.default_version_number)
 
+    # A version with a source takes over what it does not say itself.
+    @wrap(LaunchTemplates, "create_launch_template_version")
+    def create_launch_template_version(original, self):
+        source = self._get_param("SourceVersion")
+        if source:
+            template = self.ec2_backend.get_launch_template(self._get_param("LaunchTemplateId"))
+            given = self._get_param("LaunchTemplateData", {})
+            self.params["LaunchTemplateData"] = {**template.get_version(source).data, **given}
+        return original(self)
+
     # User data given to a version is the text in base64, as it is for a template.
     from moto.ec2.utils import parse_user_data
-    LaunchTemplateVersion.user_data = property(lambda self: parse_user_data(self.data.get("UserData")))
+
+    def user_data(self):
+        given = self.data.get("UserData")
+        return parse_user_data(given) if isinstance(given, str) else given
+    LaunchTemplateVersion.user_data = property(user_data)
 
     def delete_launch_template_versions(self):
         self.error_on_dryrun()
@@ -302,9 +353,15 @@ def autoscaling():
     from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup
     from moto.autoscaling.responses import AutoScalingResponse
 
-    # A second group of a name is refused; moto replaces the first.
+    # A second group of a name is refused; moto replaces the first. A profile is not known to EC2 at once.
     @wrap(AutoScalingBackend, "create_auto_scaling_group")
     def create(original, self, name, *args, **kwargs):
+        if len(name) > 255 or ":" in name:
+            raise Refusal("ValidationError", f"Value '{name}' at 'autoScalingGroupName' failed to satisfy constraint")
+        delay = SWITCHES["profile_delay"]
+        young = [p.name for p in self.iam_backend_profiles() if delay and time.time() - p.__dict__.get("made", 0) < delay]
+        if young:
+            raise Refusal("ValidationError", f"Invalid IAM Instance Profile name - {young[0]}")
         if name in self.autoscaling_groups:
             raise Refusal("AlreadyExists", f"AutoScalingGroup by this name already exists - A group with the name {name} "
                           "already exists")
@@ -330,6 +387,26 @@ def autoscaling():
                             nic._group_set = groups
                     state.instance.template_version = number
         return result
+
+    def profiles(self):
+        from moto.iam.models import iam_backends
+        return iam_backends[self.account_id]["aws"].instance_profiles.values()
+    AutoScalingBackend.iam_backend_profiles = profiles
+
+    # A target-tracking policy has two alarms of AWS's making.
+    def put_scaling_policy(self):
+        answer = original_put(self)
+        name, group = self._get_param("PolicyName"), self._get_param("AutoScalingGroupName")
+        if self._get_param("PolicyType") == "TargetTrackingScaling":
+            alarms = [f"TargetTracking-{group}-Alarm{side}-{name}" for side in ("High", "Low")]
+            arn = f"arn:aws:cloudwatch:{self.region}:{self.current_account}:alarm:"
+            answer.result["Alarms"] = [{"AlarmName": a, "AlarmARN": arn + a} for a in alarms]
+            for policy in self.autoscaling_backend.policies.values():
+                if policy.name == name:
+                    policy.alarms = answer.result["Alarms"]
+        return answer
+    original_put = AutoScalingResponse.put_scaling_policy
+    AutoScalingResponse.put_scaling_policy = put_scaling_policy
 
     # A group takes its policies with it when it goes.
     @wrap(AutoScalingBackend, "delete_auto_scaling_group")
@@ -454,7 +531,8 @@ def elb():
                           f"Load balancer '{arn}' cannot be deleted because deletion protection is enabled")
         return original(self, arn)
 
-    # Names: at most 32 letters, digits and dashes, no dash at an end.
+    # Names: at most 32 letters, digits and dashes, no dash at an end. A name that exists is a success with the same settings,
+    # and refused with others.
     def check_name(name, what):
         if len(name) > 32 or not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?", name):
             raise refusal("ValidationError", f"{what} name '{name}' must be at most 32 characters of A-Z, a-z, 0-9 and -")
@@ -462,7 +540,18 @@ def elb():
     @wrap(ELBv2Backend, "create_load_balancer")
     def create_load_balancer(original, self, name, *args, **kwargs):
         check_name(name, "Load balancer")
-        return original(self, name, *args, **kwargs)
+        same = [b for b in self.load_balancers.values() if b.name == name]
+        made = original(self, name, *args, **kwargs) if not same else same[0]
+        asked = inspect.signature(original).bind(self, name, *args, **kwargs).arguments
+        if same and (made.scheme, sorted(s.id for s in made.subnets)) != (asked["scheme"], sorted(asked["subnet_ids"])):
+            raise refusal("DuplicateLoadBalancerName", f"A load balancer with the same name '{name}' exists, but with "
+                          "different settings")
+        return made
+
+    @wrap(ELBv2Backend, "create_target_group")
+    def create_target_group(original, self, name, **kwargs):
+        check_name(name, "Target group")
+        return original(self, name, **kwargs)
 
 
 def acm():
@@ -509,9 +598,7 @@ def route53():
             if entry["Action"] == "DELETE" and key not in here:
                 message = f"Tried to delete resource record set [name='{key[0]}.', type='{key[1]}'] but it was not found"
             if message:
-                error = Route53ClientError("InvalidChangeBatch", f"[{message}]")
-                error.code = 400
-                raise error
+                raise Route53ClientError("InvalidChangeBatch", f"[{message}]")
         return original(self, zoneid, change_list)
 
 
@@ -548,7 +635,7 @@ def ecr():
 
 
 def sqs():
-    from moto.sqs.models import SQSBackend
+    from moto.sqs.models import Queue, SQSBackend, _filter_message_attributes
 
     deleted = {}
 
@@ -566,6 +653,61 @@ def sqs():
             raise Refusal("QueueDeletedRecently",
                           "You must wait 60 seconds after deleting a queue before you can create another with the same name.")
         return original(self, name, tags, **kwargs)
+
+
+    # Attributes outside of their ranges are refused, at creation and later.
+    ranges = {"VisibilityTimeout": (0, 43_200), "MessageRetentionPeriod": (60, 1_209_600), "DelaySeconds": (0, 900),
+              "ReceiveMessageWaitTimeSeconds": (0, 20), "MaximumMessageSize": (1_024, 1_048_576)}
+
+    @wrap(Queue, "_set_attributes")
+    def set_attributes(original, self, attributes, now=None):
+        for key, (least, most) in ranges.items():
+            if key in attributes and not least <= int(attributes[key]) <= most:
+                raise Refusal("InvalidAttributeValue", f"Invalid value for the parameter {key}.")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,75}(\.fifo)?|[A-Za-z0-9_-]{1,80}", self.name):
+            raise Refusal("InvalidParameterValue", "Can only include alphanumeric characters, hyphens, or underscores. 1 to "
+                          "80 in length")
+        return original(self, attributes, now)
+
+    # Receiving takes the same time however long the queue is; moto copies and scans all of it.
+    @wrap(SQSBackend, "receive_message")
+    def receive(original, self, queue_name, count, wait_seconds_timeout, visibility_timeout, message_attribute_names=None):
+        queue = self.get_queue(queue_name)
+        if queue.fifo_queue:
+            return original(self, queue_name, count, wait_seconds_timeout, visibility_timeout, message_attribute_names)
+        end = time.time() + wait_seconds_timeout
+        while True:
+            with lock:
+                taken = take(queue, count, visibility_timeout)
+            if taken or time.time() >= end:
+                break
+            queue.wait_for_messages(min(0.2, max(0.0, end - time.time())))
+        for message in taken:
+            _filter_message_attributes(message, message_attribute_names or [])
+        return taken
+
+    lock = threading.Lock()
+
+    def take(queue, count, visibility):
+        taken, dead = [], []
+        redrive = queue.redrive_policy if queue.dead_letter_queue is not None else None
+        for message in queue._messages:
+            if not message.visible or message.delayed:
+                continue
+            if redrive and message.approximate_receive_count >= int(redrive["maxReceiveCount"]):
+                dead.append(message)
+                continue
+            message.mark_received(visibility_timeout=visibility)
+            queue.pending_messages.add(message)
+            copied = copy.copy(message)
+            copied.message_attributes = dict(message.message_attributes)
+            taken.append(copied)
+            if len(taken) == count:
+                break
+        for message in dead:
+            queue._messages.remove(message)
+            queue.dead_letter_queue.add_message(message)
+        return taken
 
 
 def seed():
@@ -607,12 +749,28 @@ class Control:
         if self.due("hold_after", name):
             list(self.app(environ, lambda *_: None))
             return self.hold()
-        for denied in SWITCHES["deny"]:
-            service, _, operation = denied.partition(":")
-            scope = environ.get("HTTP_AUTHORIZATION", "")
-            if f"/{service}/aws4_request" in scope and self.matches(operation, environ):
-                return refuse(service, environ, start_response)
+        for call, code in [*((c, None) for c in SWITCHES["deny"]), *SWITCHES["refuse"].items()]:
+            service, _, operation = call.partition(":")
+            if name.split(":")[0] == service and operation in ("*", name.split(":")[1]):
+                return refuse(service, environ, start_response, code)
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) if access.ISSUED else None
+        if body is not None:
+            environ["wsgi.input"] = io.BytesIO(body)
+            message = access.refusal(ACCOUNT, environ, body)
+            if message:
+                return refuse(name.split(":")[0], environ, start_response, None, message)
+            if name == "s3:GET" and not access.may_list(ACCOUNT, environ):
+                return self.hidden(environ, start_response)
         return self.app(environ, start_response)
+
+    def hidden(self, environ, start_response):
+        """S3's answer to who may not list: what is not there looks forbidden."""
+        status = []
+        answer = list(self.app(environ, lambda s, h, *_: status.extend((s, h))))
+        if status[0].startswith("404"):
+            return refuse("s3", environ, start_response)
+        start_response(*status)
+        return answer
 
     def due(self, switch, name):
         """Counts down the writes to the one that is held."""
@@ -627,9 +785,6 @@ class Control:
     def hold(self):
         self.held.set()
         threading.Event().wait()
-
-    def matches(self, operation, environ):
-        return operation == "*" or self.name(environ).endswith(f":{operation}")
 
     def name(self, environ):
         """`service:Operation`; for the services that speak REST `service:METHOD`."""
@@ -658,6 +813,8 @@ class Control:
             self.held.wait()
             self.held.clear()
             return answer(start_response, "200 OK", {})
+        if path.startswith("/_local/role/"):
+            return answer(start_response, "200 OK", access.issue(path.rsplit("/", 1)[-1]))
         if path == "/_local/calls":
             # The calls since this was last asked.
             calls, self.calls = self.calls, []
@@ -671,14 +828,15 @@ def answer(start_response, status, value):
     return [body]
 
 
-def refuse(service, environ, start_response):
-    """AccessDenied in the service's own format: JSON for those with a target header, XML for the others."""
-    message = "User is not authorized to perform this action"
+def refuse(service, environ, start_response, code=None, message=None):
+    """An error in the service's own format, AccessDenied unless told otherwise: JSON for those with a target header, XML
+    for the others."""
+    message = message or (code and f"refused by a switch: {code}") or "User is not authorized to perform this action"
     if environ.get("HTTP_X_AMZ_TARGET"):
-        body = json.dumps({"__type": "AccessDeniedException", "message": message}).encode()
+        body = json.dumps({"__type": code or "AccessDeniedException", "message": message}).encode()
         kind = "application/x-amz-json-1.0"
     else:
-        code = "UnauthorizedOperation" if service == "ec2" else "AccessDenied"
+        code = code or ("UnauthorizedOperation" if service == "ec2" else "AccessDenied")
         inner = f"<Error><Code>{code}</Code><Message>{message}</Message></Error>"
         if service == "ec2":
             text = f"<Response><Errors>{inner}</Errors><RequestID>r</RequestID></Response>"
@@ -687,5 +845,6 @@ def refuse(service, environ, start_response):
         else:
             text = f"<ErrorResponse>{inner}<RequestId>r</RequestId></ErrorResponse>"
         body, kind = text.encode(), "text/xml"
-    start_response("403 Forbidden", [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    status = "403 Forbidden" if "Thrott" not in (code or "") else "400 Bad Request"
+    start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
     return [body]

@@ -36,7 +36,8 @@ impl LocalAws {
             .arg("--watch-stdin")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            // It logs nothing but faults of its own.
+            .stderr(Stdio::inherit())
             .kill_on_drop(true)
             .spawn()
             .context("cannot start the local AWS")?;
@@ -52,15 +53,39 @@ impl LocalAws {
         &self.endpoint
     }
 
-    /// A configuration for clients of it.
+    /// A configuration for clients of it that may do everything.
     pub fn config(&self, region: &str) -> SdkConfig {
+        self.config_with(region, Credentials::new("test", "test", None, None, "local"))
+    }
+
+    /// A configuration for clients that act as a role and may do only what its policies allow.
+    pub async fn config_as(&self, role: &str, region: &str) -> anyhow::Result<SdkConfig> {
+        let Role { access_key_id, secret_access_key, token } = self.role(role).await?;
+        Ok(self.config_with(region, Credentials::new(access_key_id, secret_access_key, Some(token), None, "local")))
+    }
+
+    /// The environment of a child process that acts as a role.
+    pub async fn env_as(&self, role: &str) -> anyhow::Result<Vec<(String, String)>> {
+        let Role { access_key_id, secret_access_key, token } = self.role(role).await?;
+        let mut env = self.env();
+        env.retain(|(name, _)| !name.starts_with("AWS_ACCESS") && !name.starts_with("AWS_SECRET"));
+        env.push(("AWS_ACCESS_KEY_ID".to_owned(), access_key_id));
+        env.push(("AWS_SECRET_ACCESS_KEY".to_owned(), secret_access_key));
+        env.push(("AWS_SESSION_TOKEN".to_owned(), token));
+        Ok(env)
+    }
+
+    async fn role(&self, name: &str) -> anyhow::Result<Role> {
+        let url = format!("{}/_local/role/{name}", self.endpoint);
+        Ok(reqwest::get(url).await?.error_for_status()?.json().await?)
+    }
+
+    fn config_with(&self, region: &str, credentials: Credentials) -> SdkConfig {
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region.to_owned()))
             .endpoint_url(&self.endpoint)
-            .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(Credentials::new(
-                "test", "test", None, None, "local",
-            )))
+            .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(credentials))
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .sleep_impl(aws_smithy_async::rt::sleep::TokioSleep::new())
             .time_source(aws_smithy_async::time::SystemTimeSource::new())
@@ -101,6 +126,15 @@ impl LocalAws {
         let url = format!("{}/_local/calls", self.endpoint);
         Ok(reqwest::Client::new().get(url).send().await?.error_for_status()?.json().await?)
     }
+}
+
+/// What an instance gets from its profile.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Role {
+    access_key_id: String,
+    secret_access_key: String,
+    token: String,
 }
 
 /// Whether a call, as [`LocalAws::calls`] names it, only reads.

@@ -25,7 +25,8 @@ pub async fn observe(view: &View, kinds: &'static [&'static dyn Kind]) -> Observ
             Ok(found) => observed.found.extend(found),
             Err(error) => {
                 tracing::debug!(kind, %error, "list failed");
-                observed.unknown.insert(kind, error.to_string());
+                let mend = error.hint().map_or_else(String::new, |hint| format!("; {hint}"));
+                observed.unknown.insert(kind, format!("{error}{mend}"));
             }
         }
     }

@@ -108,6 +108,53 @@ fn an_unreachable_aws_and_a_missing_file_are_one_clear_error() {
     assert!(text(&output.stderr).contains("specs/none.yaml"), "{}", text(&output.stderr));
 }
 
+/// Whatever is wrong with the account or the credentials: one clear message that names the call and the mend.
+#[tokio::test]
+async fn each_trouble_with_aws_is_told_with_the_call_and_the_mend() {
+    let aws = LocalAws::start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let whole = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/local.yaml")).unwrap();
+    let plan_of = |text: &str| {
+        let spec = folder.path().join("spec.yaml");
+        std::fs::write(&spec, text).unwrap();
+        let output = controller(Some(&aws), &["plan", "-f", spec.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{}", text_of(&output));
+        text_of(&output)
+    };
+
+    let said = plan_of(&whole.replace("  region: us-east-1\n", "  region: us-east-1\n  accountId: \"999999999999\"\n"));
+    assert!(said.contains("of account 123456789012, but the spec says 999999999999; choose others"), "{said}");
+    let said = plan_of(&whole.replace("int-devops.click", "nowhere.example"));
+    assert!(
+        said.contains("? unknown dns_record/bot") && said.contains("create it (aws route53 create-hosted-zone"),
+        "{said}"
+    );
+    for (call, code, words) in [
+        ("sts:*", "ExpiredToken", "sts GetCallerIdentity: refused by a switch: ExpiredToken (ExpiredToken)"),
+        ("sts:*", "ExpiredToken", "hint: set AWS_PROFILE"),
+        ("dynamodb:ListTables", "AccessDeniedException", "? unknown table/chats: dynamodb ListTables"),
+        ("dynamodb:ListTables", "AccessDeniedException", "; allow dynamodb:ListTables to the identity"),
+        ("sqs:*", "ThrottlingException", "? unknown queue/work: sqs ListQueues"),
+        ("sqs:*", "ThrottlingException", "the next pass goes on"),
+    ] {
+        aws.switch("refuse", serde_json::json!({ call: code })).await.unwrap();
+        let said = plan_of(&whole);
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    aws.switch("refuse", serde_json::json!({})).await.unwrap();
+
+    // Nobody is signed in.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
+    command.args(["plan", "-f", "specs/local.yaml"]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_ENDPOINT_URL", aws.endpoint());
+    let said = text_of(&command.output().unwrap());
+    assert!(said.contains("no credentials that work") && said.contains("hint: set AWS_PROFILE"), "{said}");
+}
+
+fn text_of(output: &Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
+}
+
 #[test]
 fn schema_crd_graph_and_completions_need_no_aws() {
     for args in [

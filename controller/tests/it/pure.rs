@@ -67,3 +67,24 @@ fn user_data_holds_no_secret_and_fits() {
     assert_eq!(parsed["runcmd"][1][0], "systemctl");
     assert_eq!(parsed["write_files"][1]["content"], "AWS_REGION=us-east-1\n");
 }
+
+/// What is pure asks nobody: neither the planner nor the stack's modules use a client.
+#[test]
+fn what_is_pure_does_not_know_aws() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for file in [
+        "engine/plan.rs",
+        "engine/wanted.rs",
+        "engine/input.rs",
+        "engine/show.rs",
+        "stack/policy.rs",
+        "stack/user_data.rs",
+    ] {
+        let text = std::fs::read_to_string(source.join(file)).unwrap();
+        for word in ["Aws,", "View", "aws_sdk", "async fn", ".await"] {
+            assert!(!text.contains(word), "{file} uses {word}");
+        }
+    }
+    let stack = std::fs::read_to_string(source.join("stack.rs")).unwrap();
+    assert!(!stack.contains(".send()") && !stack.contains("async fn") && !stack.contains(".await"));
+}

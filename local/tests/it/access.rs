@@ -1,0 +1,65 @@
+//! A role may do what its policies allow, on the resources they name, and is told in each service's own words what it lacks.
+
+use aws_sdk_s3::{error::ProvideErrorMetadata, primitives::ByteStream};
+use local::aws::LocalAws;
+
+const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+
+async fn allow(aws: &LocalAws, statements: &str) {
+    let iam = aws_sdk_iam::Client::new(&aws.config("us-east-1"));
+    let document = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
+    iam.put_role_policy().role_name("worker").policy_name("all").policy_document(document).send().await.unwrap();
+}
+
+fn statement(actions: &str, resource: &str) -> String {
+    format!(r#"{{"Effect":"Allow","Action":["{actions}"],"Resource":"{resource}"}}"#)
+}
+
+#[tokio::test]
+async fn a_role_may_do_what_its_policy_says_and_nothing_beside_it() {
+    let aws = LocalAws::start().await.unwrap();
+    let all = aws.config("us-east-1");
+    let iam = aws_sdk_iam::Client::new(&all);
+    iam.create_role().role_name("worker").assume_role_policy_document(TRUST).send().await.unwrap();
+    let queue =
+        aws_sdk_sqs::Client::new(&all).create_queue().queue_name("jobs").send().await.unwrap().queue_url.unwrap();
+    aws_sdk_s3::Client::new(&all).create_bucket().bucket("pictures").send().await.unwrap();
+    let secrets = aws_sdk_secretsmanager::Client::new(&all);
+    secrets.create_secret().name("token").secret_string("value").send().await.unwrap();
+
+    let role = aws.config_as("worker", "us-east-1").await.unwrap();
+    let s3 = {
+        let config = aws_sdk_s3::config::Builder::from(&role).force_path_style(true).build();
+        aws_sdk_s3::Client::from_conf(config)
+    };
+    let sqs = aws_sdk_sqs::Client::new(&role);
+    let secrets = aws_sdk_secretsmanager::Client::new(&role);
+    let dynamodb = aws_sdk_dynamodb::Client::new(&role);
+
+    allow(&aws, &statement("sqs:ReceiveMessage", "arn:aws:sqs:us-east-1:123456789012:jobs")).await;
+    sqs.receive_message().queue_url(&queue).send().await.unwrap();
+    let refused = sqs.send_message().queue_url(&queue).message_body("x").send().await.unwrap_err();
+    assert_eq!(refused.code(), Some("AccessDeniedException"));
+    let message = refused.message().unwrap();
+    assert!(message.contains("sqs:SendMessage on resource: arn:aws:sqs:us-east-1:123456789012:jobs"), "{message}");
+    assert_eq!(dynamodb.get_item().table_name("t").send().await.unwrap_err().code(), Some("AccessDeniedException"));
+    let hidden = secrets.get_secret_value().secret_id("token").send().await.unwrap_err();
+    assert_eq!(hidden.code(), Some("AccessDeniedException"));
+
+    // On the prefix, and nowhere else; a secret by its ARN with the random end.
+    let put = statement("s3:PutObject\",\"s3:GetObject", "arn:aws:s3:::pictures/images/*");
+    let read =
+        statement("secretsmanager:GetSecretValue", "arn:aws:secretsmanager:us-east-1:123456789012:secret:token-??????");
+    allow(&aws, &format!("{put},{read}")).await;
+    let body = || ByteStream::from_static(b"x");
+    s3.put_object().bucket("pictures").key("images/1").body(body()).send().await.unwrap();
+    let refused = s3.put_object().bucket("pictures").key("other/1").body(body()).send().await.unwrap_err();
+    assert_eq!(refused.code(), Some("AccessDenied"));
+    assert_eq!(secrets.get_secret_value().secret_id("token").send().await.unwrap().secret_string(), Some("value"));
+
+    // S3 tells only who may list that something does not exist.
+    let missing = || s3.get_object().bucket("pictures").key("images/none").send();
+    assert_eq!(missing().await.unwrap_err().code(), Some("AccessDenied"));
+    allow(&aws, &format!("{put},{}", statement("s3:ListBucket", "arn:aws:s3:::pictures"))).await;
+    assert_eq!(missing().await.unwrap_err().code(), Some("NoSuchKey"));
+}
