@@ -1,5 +1,6 @@
 //! AWS clients of one account and region, and the only place that knows AWS's error codes.
 
+mod calls;
 mod error;
 pub mod tags;
 
@@ -90,32 +91,39 @@ pub async fn sdk_config(region: &str) -> SdkConfig {
         .await
 }
 
+/// A client whose calls are counted.
+macro_rules! client {
+    ($sdk:ident, $config:expr) => {
+        $sdk::Client::from_conf($sdk::config::Builder::from($config).interceptor(calls::Counted).build())
+    };
+}
+
 impl Aws {
     /// Clients for a stack. Asks AWS nothing.
     pub fn new(config: &SdkConfig, account: String, ownership: Ownership, known: KnownNames) -> Self {
         let once = config.to_builder().retry_config(RetryConfig::disabled()).build();
         // A path instead of a host name reaches a bucket on any endpoint that is not AWS's own.
-        let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(config.endpoint_url().is_some()).build();
+        let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(config.endpoint_url().is_some());
         Self {
             ownership,
             account,
             region: config.region().map(ToString::to_string).unwrap_or_default(),
             known,
             telegram: None,
-            acm: aws_sdk_acm::Client::new(config),
-            autoscaling: aws_sdk_autoscaling::Client::new(config),
-            dynamodb: aws_sdk_dynamodb::Client::new(config),
-            ec2: aws_sdk_ec2::Client::new(config),
-            ec2_once: aws_sdk_ec2::Client::new(&once),
-            ecr: aws_sdk_ecr::Client::new(config),
-            elb: aws_sdk_elasticloadbalancingv2::Client::new(config),
-            iam: aws_sdk_iam::Client::new(config),
-            route53: aws_sdk_route53::Client::new(config),
-            s3: aws_sdk_s3::Client::from_conf(s3),
-            secrets: aws_sdk_secretsmanager::Client::new(config),
-            sns: aws_sdk_sns::Client::new(config),
-            sqs: aws_sdk_sqs::Client::new(config),
-            ssm: aws_sdk_ssm::Client::new(config),
+            acm: client!(aws_sdk_acm, config),
+            autoscaling: client!(aws_sdk_autoscaling, config),
+            dynamodb: client!(aws_sdk_dynamodb, config),
+            ec2: client!(aws_sdk_ec2, config),
+            ec2_once: client!(aws_sdk_ec2, &once),
+            ecr: client!(aws_sdk_ecr, config),
+            elb: client!(aws_sdk_elasticloadbalancingv2, config),
+            iam: client!(aws_sdk_iam, config),
+            route53: client!(aws_sdk_route53, config),
+            s3: aws_sdk_s3::Client::from_conf(s3.interceptor(calls::Counted).build()),
+            secrets: client!(aws_sdk_secretsmanager, config),
+            sns: client!(aws_sdk_sns, config),
+            sqs: client!(aws_sdk_sqs, config),
+            ssm: client!(aws_sdk_ssm, config),
         }
     }
 }

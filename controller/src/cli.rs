@@ -39,6 +39,8 @@ pub enum Command {
     Drift(DriftArgs),
     /// Make AWS what the spec says. Exit 0: converged, 2: still waiting, 1: something failed or needs a person.
     Apply(ApplyArgs),
+    /// Keep stacks as the files say, until told to stop: a pass when a file changes and every few minutes.
+    Run(RunArgs),
     /// Remove a stack. What holds data stays unless it is named with --with-data.
     Destroy(DestroyArgs),
     /// Show every resource with its id and phase, and the stack's outputs.
@@ -136,6 +138,20 @@ pub struct ApplyArgs {
     /// How passes are paced.
     #[command(flatten)]
     pub pace: Pace,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Which specs.
+    #[command(flatten)]
+    pub specs: Specs,
+    /// Time between two passes over a stack at rest, spread by a tenth.
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub interval: Duration,
+    /// Address of /healthz, /readyz and /metrics.
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    pub listen: std::net::SocketAddr,
 }
 
 /// How passes are paced.

@@ -6,6 +6,7 @@ mod destroy;
 mod drift;
 mod graph;
 mod plan;
+mod run;
 mod schema;
 mod status;
 mod validate;
@@ -41,6 +42,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Plan(args) => plan::run(&args).await,
         Command::Drift(args) => drift::run(&args).await,
         Command::Apply(args) => apply::run(&args).await,
+        Command::Run(args) => run::run(&args).await,
         Command::Destroy(args) => destroy::run(&args).await,
         Command::Status(args) => status::run(&args).await,
         Command::Graph(args) => graph::run(&args),

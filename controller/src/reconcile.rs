@@ -5,6 +5,7 @@ use crate::{
     engine::{self, Address, Plan, Policy, Wanted},
     facts::Facts,
     kinds::KINDS,
+    lease::{self, Lease, Terms},
     ownership::Ownership,
     spec::PolybotStack,
     stack,
@@ -87,6 +88,12 @@ impl Connection {
         let mut aws = Aws::new(config, actual, ownership, known);
         aws.telegram = Some(Telegram::new(&spec.spec.telegram.api_url, crate::facts::token(&spec, config).await));
         Ok(Self { spec, aws })
+    }
+
+    /// Takes the lease on the stack, waiting while another controller holds it. The table of leases is made if need be.
+    pub async fn lease(&self, told: impl Fn(&lease::Record)) -> aws::Result<Lease<lease::Table>> {
+        let table = Arc::new(lease::Table::open(&self.aws).await?);
+        Lease::take(table, &format!("stack/{}", self.aws.ownership.stack), &Terms::of_this_process(), told).await
     }
 
     /// Looks at AWS and plans. Reads only.

@@ -5,7 +5,9 @@ use crate::{
     aws,
     cli::{ApplyArgs, Pace},
     engine::{Action, Consent, Event, Outcome, Plan, Report, apply},
+    lease::{Lease, Record, Table},
     reconcile::{Allow, Connection, Goal},
+    stop::Stop,
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::{
@@ -34,15 +36,16 @@ pub(super) fn exit_code(ends: impl IntoIterator<Item = End>) -> ExitCode {
 
 pub(super) async fn run(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
     let allow = Allow { with_data: args.allow.with_data.clone(), replace: args.allow.replace.clone() };
+    let stop = Stop::on_signal()?;
     let (connections, failed) = connect(stacks(&args.specs)?).await;
     let mut ends = vec![if failed { End::Failed } else { End::Converged }];
     for connection in &connections {
-        ends.push(one(connection, args, &allow).await?);
+        ends.push(one(connection, args, &allow, &stop).await?);
     }
     Ok(exit_code(ends))
 }
 
-async fn one(connection: &Connection, args: &ApplyArgs, allow: &Allow) -> anyhow::Result<End> {
+async fn one(connection: &Connection, args: &ApplyArgs, allow: &Allow, stop: &Stop) -> anyhow::Result<End> {
     let (_, plan) = connection.look(Goal::Converge, allow).await;
     out(&plan::text(&connection.spec, &plan))?;
     if let Some(expected) = &args.expect
@@ -68,7 +71,7 @@ async fn one(connection: &Connection, args: &ApplyArgs, allow: &Allow) -> anyhow
         warn("nothing was done\n");
         return Ok(End::Failed);
     }
-    passes(connection, plan, Goal::Converge, allow, &args.pace).await
+    passes(connection, plan, Goal::Converge, allow, &args.pace, stop).await
 }
 
 /// A typo that drops a service from a spec must not remove its fleet.
@@ -108,6 +111,52 @@ pub(super) async fn passes(
     goal: Goal,
     allow: &Allow,
     pace: &Pace,
+    stop: &Stop,
+) -> anyhow::Result<End> {
+    if first.is_settled() {
+        return go_on(connection, first, goal, allow, pace, stop).await;
+    }
+    let Some(lease) = lease(connection, stop).await else { return Ok(End::Failed) };
+    let stop = &lease.as_ref().map_or_else(|| stop.clone(), |lease| stop.or(lease.lost()));
+    let end = go_on(connection, first, goal, allow, pace, stop).await;
+    if let Some(lease) = lease {
+        lease.give_back().await;
+    }
+    end
+}
+
+/// Takes the stack's lease, and says for whom it waits. A table of leases that cannot be used is no reason to stop: nothing
+/// depends on the lease for being right. `None` when the wait was interrupted.
+async fn lease(connection: &Connection, stop: &Stop) -> Option<Option<Lease<Table>>> {
+    let told = |holder: &Record| {
+        warn(&format!(
+            "… {}: {} works on it; waiting until it is done, or silent for a minute\n",
+            title(&connection.spec),
+            holder.owner
+        ));
+    };
+    tokio::select! {
+        taken = connection.lease(&told) => match taken {
+            Ok(lease) => Some(Some(lease)),
+            Err(error) => {
+                warn(&format!("warning: going on without a lease: {error}\n"));
+                Some(None)
+            }
+        },
+        () = stop.asked() => {
+            warn("stopped; nothing was done\n");
+            None
+        }
+    }
+}
+
+async fn go_on(
+    connection: &Connection,
+    first: Plan,
+    goal: Goal,
+    allow: &Allow,
+    pace: &Pace,
+    stop: &Stop,
 ) -> anyhow::Result<End> {
     let begun = Instant::now();
     let consent = Consent::to(&first);
@@ -119,7 +168,7 @@ pub(super) async fn passes(
         let report = if plan.steps.is_empty() {
             Report::default()
         } else {
-            apply(&connection.aws, plan, Some(&consent), &|event| board.tell(event)).await
+            apply(&connection.aws, plan, Some(&consent), stop, &|event| board.tell(event)).await
         };
         for (step, outcome) in &report.steps {
             if matches!(outcome, Outcome::Done(_)) {
@@ -127,7 +176,7 @@ pub(super) async fn passes(
             }
         }
         let stuck = report.failed() || report.blocked();
-        let over = begun.elapsed() >= pace.timeout || pace.once;
+        let over = begun.elapsed() >= pace.timeout || pace.once || stop.is_asked();
         if (!report.wrote() && !report.waiting()) || over || (stuck && !report.wrote() && !report.waiting()) {
             return finish(connection, &report, &done, begun.elapsed());
         }
@@ -140,7 +189,10 @@ pub(super) async fn passes(
                 return finish(connection, &report, &done, begun.elapsed());
             }
             board.waiting(&report, begun.elapsed());
-            tokio::time::sleep(pace.poll).await;
+            tokio::select! {
+                () = tokio::time::sleep(pace.poll) => {}
+                () = stop.asked() => {}
+            }
         }
         plan = connection.look(goal, allow).await.1;
     }

@@ -7,11 +7,13 @@ use super::{
 use crate::{
     cli::DestroyArgs,
     reconcile::{Allow, Goal},
+    stop::Stop,
 };
 use std::process::ExitCode;
 
 pub(super) async fn run(args: &DestroyArgs) -> anyhow::Result<ExitCode> {
     let allow = Allow { with_data: args.with_data.clone(), replace: vec![] };
+    let stop = Stop::on_signal()?;
     let (connections, failed) = connect(stacks(&args.specs)?).await;
     let mut ends = vec![if failed { End::Failed } else { End::Converged }];
     for connection in &connections {
@@ -26,7 +28,7 @@ pub(super) async fn run(args: &DestroyArgs) -> anyhow::Result<ExitCode> {
             ends.push(End::Failed);
             continue;
         }
-        ends.push(passes(connection, plan, Goal::Destroy, &allow, &args.pace).await?);
+        ends.push(passes(connection, plan, Goal::Destroy, &allow, &args.pace, &stop).await?);
     }
     Ok(exit_code(ends))
 }

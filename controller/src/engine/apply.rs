@@ -4,7 +4,10 @@ use super::{
     Action, Address, How, Plan, Step, Tags,
     erased::{Output, fill},
 };
-use crate::aws::{Aws, Error};
+use crate::{
+    aws::{Aws, Error},
+    stop::Stop,
+};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::{
     collections::BTreeMap,
@@ -93,8 +96,8 @@ impl Consent {
 }
 
 /// Carries out the plan. A step that fails stops those that need it, and nothing else. `consent` limits what may be
-/// written; `None` allows the whole plan.
-pub async fn apply(aws: &Aws, plan: Plan, consent: Option<&Consent>, progress: Progress<'_>) -> Report {
+/// written; `None` allows the whole plan. Once `stop` is asked for, no step begins and those that run are waited for.
+pub async fn apply(aws: &Aws, plan: Plan, consent: Option<&Consent>, stop: &Stop, progress: Progress<'_>) -> Report {
     let Plan { steps, mut known, .. } = plan;
     let steps: Vec<Step> = steps;
     let mut outcomes: Vec<Option<Outcome>> = steps
@@ -118,6 +121,9 @@ pub async fn apply(aws: &Aws, plan: Plan, consent: Option<&Consent>, progress: P
                 continue;
             }
             match readiness(&steps, &outcomes, i) {
+                _ if stop.is_asked() => {
+                    outcomes[i] = Some(Outcome::Waiting("for the next run: this one was stopped".to_owned()));
+                }
                 Readiness::Ready if running.len() < WRITES_AT_ONCE => {
                     started[i] = true;
                     let step = &steps[i];

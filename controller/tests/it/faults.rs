@@ -4,6 +4,7 @@ use crate::setting::{World, local_spec, plan, settle, settle_for, writes};
 use controller::{
     engine::apply,
     reconcile::{Allow, Goal},
+    stop::Stop,
 };
 use std::{
     collections::BTreeMap,
@@ -29,9 +30,10 @@ async fn a_pass_dropped_at_any_step_heals() {
                 killed.notify_one();
             }
         };
+        let stop = Stop::default();
         tokio::select! {
             () = killed.notified() => {}
-            _ = apply(&connection.aws, first, None, &watch) => panic!("the pass ended before step {k}"),
+            _ = apply(&connection.aws, first, None, &stop, &watch) => panic!("the pass ended before step {k}"),
         }
 
         // A new process: nothing is known but the spec.

@@ -4,6 +4,7 @@ use controller::{
     engine::{Consent, Plan, Report, apply},
     reconcile::{Allow, Connection, Goal},
     spec::PolybotStack,
+    stop::Stop,
 };
 use local::aws::LocalAws;
 use std::sync::Arc;
@@ -86,7 +87,7 @@ pub async fn plan(connection: &Connection) -> Plan {
 /// One pass.
 pub async fn once(connection: &Connection) -> Report {
     let plan = plan(connection).await;
-    apply(&connection.aws, plan, None, &|_| ()).await
+    apply(&connection.aws, plan, None, &Stop::default(), &|_| ()).await
 }
 
 /// Passes until a plan writes nothing; at most 40.
@@ -104,7 +105,7 @@ pub async fn settle_for(connection: &Connection, goal: Goal, allow: &Allow) {
         }
         let wrote = plan.summary().writes() > 0;
         let consent = Consent::to(&plan);
-        let report = apply(&connection.aws, plan, Some(&consent), &|_| ()).await;
+        let report = apply(&connection.aws, plan, Some(&consent), &Stop::default(), &|_| ()).await;
         let failed: Vec<_> = report
             .steps
             .iter()

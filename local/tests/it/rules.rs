@@ -405,7 +405,14 @@ async fn a_profile_is_found_by_its_path_with_its_tags() {
         iam.create_instance_profile().instance_profile_name(name).path(path).send().await.unwrap();
     }
     let found = iam.list_instance_profiles().path_prefix("/a/").send().await.unwrap();
-    assert_eq!(found.instance_profiles().iter().map(aws_sdk_iam::types::InstanceProfile::instance_profile_name).collect::<Vec<_>>(), ["one"]);
+    assert_eq!(
+        found
+            .instance_profiles()
+            .iter()
+            .map(aws_sdk_iam::types::InstanceProfile::instance_profile_name)
+            .collect::<Vec<_>>(),
+        ["one"]
+    );
     let tag = aws_sdk_iam::types::Tag::builder().key("k").value("v").build().unwrap();
     iam.tag_instance_profile().instance_profile_name("one").tags(tag).send().await.unwrap();
     assert_eq!(iam.list_instance_profile_tags().instance_profile_name("one").send().await.unwrap().tags().len(), 1);

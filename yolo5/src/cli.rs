@@ -1,0 +1,126 @@
+//! The command line: types only.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Where the model is if nothing else is said; `make model` puts it there.
+pub const DEFAULT_MODEL: &str = "yolo5/model/yolov5s.onnx";
+
+/// Finds the 80 kinds of objects of COCO in pictures.
+#[derive(Debug, Parser)]
+#[command(name = "yolo5", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What to log, for instance `info` or `yolo5=debug`.
+    #[arg(long, global = true, env = "RUST_LOG", default_value = "info")]
+    pub log: String,
+    /// Form of the log on standard error: text or json.
+    #[arg(long, global = true, env = contract::env::LOG_FORMAT, default_value = "text")]
+    pub log_format: String,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Find objects in pictures. Exit 1 if some could not be looked at.
+    Detect(DetectArgs),
+    /// Take jobs from the queue until told to stop. Configured by the environment.
+    Worker {
+        /// Pictures looked at at once; one a core where absent.
+        #[arg(long)]
+        streams: Option<usize>,
+    },
+    /// Measure the model on this machine.
+    Bench(BenchArgs),
+    /// Look at a model.
+    Model {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ModelCommand,
+    },
+}
+
+/// What to do with a model.
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// Print its form, size and hash.
+    Info(Model),
+}
+
+/// Which model.
+#[derive(Clone, Debug, Args)]
+pub struct Model {
+    /// The ONNX file.
+    #[arg(long, env = contract::env::YOLO5_MODEL, default_value = DEFAULT_MODEL)]
+    pub model: PathBuf,
+}
+
+/// Arguments of `detect`.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+pub struct DetectArgs {
+    /// Pictures, folders, patterns such as '*.jpg', or - for standard input.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<String>,
+    /// Which model.
+    #[command(flatten)]
+    pub model: Model,
+    /// Write pictures with boxes (and --yolo files) into this folder.
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Write pictures with boxes, beside the originals where no --output is given.
+    #[arg(long)]
+    pub draw: bool,
+    /// Print one JSON object a picture.
+    #[arg(long, conflicts_with_all = ["csv", "yolo"])]
+    pub json: bool,
+    /// Print comma-separated values.
+    #[arg(long, conflicts_with = "yolo")]
+    pub csv: bool,
+    /// Write one label file a picture, as YOLO does: class cx cy width height score.
+    #[arg(long)]
+    pub yolo: bool,
+    /// Least score, 0 to 1.
+    #[arg(long, default_value_t = 0.25, value_parser = part)]
+    pub conf: f32,
+    /// Overlap above which the better of two boxes of a class stays, 0 to 1.
+    #[arg(long, default_value_t = 0.45, value_parser = part)]
+    pub iou: f32,
+    /// Only these classes, by name, separated by commas.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub classes: Vec<String>,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Which model.
+    #[command(flatten)]
+    pub model: Model,
+    /// Runs to take the median of.
+    #[arg(long, default_value_t = 10)]
+    pub runs: u32,
+    /// Pictures at once for the throughput.
+    #[arg(long, default_value_t = 2)]
+    pub streams: usize,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn part(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|v| (0.0..=1.0).contains(v)).ok_or_else(|| format!("{text:?} is no number from 0 to 1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

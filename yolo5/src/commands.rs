@@ -1,0 +1,79 @@
+//! The commands.
+
+mod bench;
+mod detect;
+
+use crate::{
+    cli::{Cli, Command, Model, ModelCommand},
+    config::Config,
+    model::{Detector, Layout},
+    worker,
+};
+use anyhow::Context;
+use std::{io::Write, process::ExitCode};
+use tracing_subscriber::EnvFilter;
+
+/// Starts the log, on standard error.
+pub fn start_log(cli: &Cli) {
+    let filter = EnvFilter::try_new(&cli.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if cli.log_format == "json" { log.json().init() } else { log.init() }
+}
+
+/// Runs a command.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Detect(args) => detect::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Model { command: ModelCommand::Info(Model { model }) } => info(&model),
+        Command::Worker { streams } => {
+            let config = Config::read(|name| std::env::var(name).ok())?;
+            let streams = streams.unwrap_or_else(cores).max(1);
+            tokio::runtime::Runtime::new()?.block_on(worker::run(config, streams))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn info(path: &std::path::Path) -> anyhow::Result<ExitCode> {
+    let begun = std::time::Instant::now();
+    let detector = Detector::load(path)?;
+    let loaded = begun.elapsed();
+    let bytes = std::fs::read(path)?;
+    let layout = match detector.layout() {
+        Layout::Heads => "three raw heads",
+        Layout::Rows => "one output of decoded boxes",
+    };
+    let size = detector.fixed().map_or("any height and width".to_owned(), |(h, w)| format!("{w}x{h} only"));
+    let digest = {
+        use sha2::Digest;
+        hex::encode(sha2::Sha256::digest(&bytes))
+    };
+    out(&format!(
+        "{}\n  YOLOv5 for the 80 classes of COCO, {layout}, input {size}\n  {} bytes, sha256 {digest}\n  loaded in {} ms\n",
+        path.display(),
+        bytes.len(),
+        loaded.as_millis()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes to standard output: results.
+fn out(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever reads has seen enough.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to standard output"),
+    }
+}
+
+/// Writes to standard error: what is not the result.
+pub fn warn(text: &str) {
+    // Nobody is left to tell if this fails.
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
