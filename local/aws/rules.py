@@ -29,6 +29,9 @@ SWITCHES = {
     # `GET /_local/held` answers when that has happened.
     "hold_before": 0,
     "hold_after": 0,
+    # The same for the next call of a name, whether it writes or reads: `s3:GET`.
+    "hold_before_call": "",
+    "hold_after_call": "",
     # `service:Operation` or `service:*` of calls that are refused with AccessDenied.
     "deny": [],
     # The same with an error code of one's choice: {"sts:*": "ExpiredToken"}.
@@ -773,10 +776,13 @@ class Control:
         return answer
 
     def due(self, switch, name):
-        """Counts down the writes to the one that is held."""
-        if name.split(":")[1].startswith(("Describe", "List", "Get", "GET", "HEAD")):
-            return False
+        """Whether this is the call to hold: the one that is named, or the n-th write, counted down."""
         with self.lock:
+            if SWITCHES[f"{switch}_call"] == name:
+                SWITCHES[f"{switch}_call"] = ""
+                return True
+            if name.split(":")[1].startswith(("Describe", "List", "Get", "GET", "HEAD")):
+                return False
             if SWITCHES[switch] == 0:
                 return False
             SWITCHES[switch] -= 1

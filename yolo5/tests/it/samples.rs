@@ -1,0 +1,93 @@
+//! What is found in the committed photos is what the original finds (ONNX Runtime with the same weights and settings).
+
+use crate::{model, sample};
+use yolo5::{Detection, Detector, Thresholds, picture::Picture};
+
+fn look(detector: &Detector, bytes: &[u8]) -> Vec<Detection> {
+    detector.detect(&Picture::read(bytes).unwrap().pixels, &Thresholds::default()).unwrap()
+}
+
+#[test]
+fn the_photos_hold_what_the_original_finds_in_them() {
+    let detector = Detector::load(&model()).unwrap();
+    for (name, expected) in [
+        ("chelsea.jpg", &[("cat", 0.582, [12, 0, 420, 297])][..]),
+        ("coffee.jpg", &[("cup", 0.671, [171, 13, 422, 291])]),
+        ("grace_hopper.jpg", &[("person", 0.727, [8, 23, 512, 591]), ("tie", 0.625, [217, 412, 294, 532])]),
+        ("astronaut.jpg", &[("person", 0.335, [484, 453, 510, 512]), ("person", 0.306, [15, 13, 485, 512])]),
+        ("rocket.jpg", &[]),
+    ] {
+        let found = look(&detector, &std::fs::read(sample(name)).unwrap());
+        assert_eq!(
+            found.iter().map(Detection::name).collect::<Vec<_>>(),
+            expected.iter().map(|e| e.0).collect::<Vec<_>>()
+        );
+        for (found, (_, score, pixels)) in found.iter().zip(expected) {
+            assert!((found.score - score).abs() < 0.01, "{name}: {} is not {score}", found.score);
+            assert!(found.pixels.iter().zip(pixels).all(|(a, b)| a.abs_diff(*b) <= 2), "{name}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_picture_lying_on_its_side_is_looked_at_upright() {
+    let detector = Detector::load(&model()).unwrap();
+    let upright = image::open(sample("grace_hopper.jpg")).unwrap();
+    // Turned to the left, with the EXIF note that says so (orientation 6: turn right to see it).
+    let mut turned = vec![];
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut turned, 92);
+    upright.rotate270().write_with_encoder(encoder).unwrap();
+    let exif = b"\xFF\xE1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    turned.splice(2..2, exif.iter().copied());
+    let found = look(&detector, &turned);
+    assert_eq!(found.iter().map(Detection::name).collect::<Vec<_>>(), ["person", "tie"]);
+    let [left, top, right, bottom] = found[1].pixels;
+    assert!(left > 200 && right < 310 && top > 390 && bottom < 550, "{found:?}");
+}
+
+#[test]
+fn gray_transparent_and_sixteen_bit_pictures_are_looked_at_as_they_are() {
+    let detector = Detector::load(&model()).unwrap();
+    let cat = image::open(sample("chelsea.jpg")).unwrap();
+    let png = |picture: image::DynamicImage| {
+        let mut bytes = std::io::Cursor::new(vec![]);
+        picture.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    };
+    for picture in [
+        image::DynamicImage::from(cat.to_rgba8()),
+        image::DynamicImage::from(cat.to_rgb16()),
+        image::DynamicImage::from(cat.to_luma8()),
+    ] {
+        let found = look(&detector, &png(picture));
+        assert_eq!(found.first().map(Detection::name), Some("cat"));
+    }
+    for (width, height) in [(1, 1), (3000, 2), (2, 3000)] {
+        assert!(look(&detector, &png(image::DynamicImage::new_rgb8(width, height))).is_empty());
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(300))]
+    #[test]
+    fn whatever_the_bytes_reading_them_ends_in_a_picture_or_a_reason(
+        from in 0_usize..5, at in 0.0..1.0_f64, with: Vec<u8>, cut in 0.0..1.0_f64,
+    ) {
+        // Real files, spoilt somewhere and cut off somewhere: most get past the first bytes.
+        let names = ["chelsea.jpg", "coffee.jpg", "astronaut.jpg", "grace_hopper.jpg", "rocket.jpg"];
+        let mut bytes = std::fs::read(sample(names[from])).unwrap();
+        bytes.truncate(20_000);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a share of a length")]
+        let share = |of: f64, n: usize| (of * n as f64) as usize;
+        let start = share(at, bytes.len());
+        for (byte, new) in bytes[start..].iter_mut().zip(&with) {
+            *byte = *new;
+        }
+        bytes.truncate(share(cut, bytes.len()));
+        bytes.extend([0xFF, 0xD9]);
+        let read = Picture::read(&bytes);
+        if let Ok(picture) = read {
+            proptest::prop_assert!(picture.pixels.width() > 0 && picture.pixels.height() > 0);
+        }
+    }
+}
