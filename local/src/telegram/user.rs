@@ -68,7 +68,7 @@ pub struct User {
     id: i64,
     chat: i64,
     reply_to: Option<i64>,
-    read: Arc<AtomicI64>,
+    pub(super) read: Arc<AtomicI64>,
 }
 
 impl User {
@@ -106,7 +106,11 @@ impl User {
     /// The same person, whose next message answers this one.
     #[must_use]
     pub fn replying_to(&self, message: &Message) -> Self {
-        Self { reply_to: Some(message.id), ..self.clone() }
+        self.answering(Some(message.id))
+    }
+
+    pub(super) fn answering(&self, reply_to: Option<i64>) -> Self {
+        Self { reply_to, ..self.clone() }
     }
 
     /// Sends a text.
