@@ -64,7 +64,7 @@ impl Default for Options {
             token: "123456:local-telegram-token".to_owned(),
             time_scale: 1.0,
             deadline: Duration::from_secs(10),
-            delivery_timeout: Duration::from_secs(60),
+            delivery_timeout: Duration::from_mins(1),
             allow_http: true,
             any_port: true,
             log_limit: 100_000,

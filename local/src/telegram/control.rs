@@ -117,9 +117,8 @@ async fn add_user(Extract(shared): Extract<Arc<Shared>>, Json(new): Json<NewUser
         return Err(UserError::Refused("a user has a positive id and a name".into()));
     }
     shared.change(|state| state.know(new.id, &new.name));
-    let user = user_at(&shared, new.id, &Place::default())?;
     if let Some(language) = new.language {
-        user.speaking(&language);
+        shared.change(|state| state.speak(new.id, &language));
     }
     Ok(Json(json!({ "id": new.id })))
 }
@@ -267,16 +266,16 @@ struct Blocked {
 async fn set_blocked(Extract(shared): Extract<Arc<Shared>>, Path(id): Path<i64>, Json(wish): Json<Blocked>) -> Answer {
     let user = user_at(&shared, id, &Place { chat: wish.chat, reply_to: None })?;
     if wish.blocked {
-        user.block()?
+        user.block()?;
     } else {
-        user.unblock()?
+        user.unblock()?;
     }
     Ok(Json(json!({})))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct After {
+struct Awaited {
     chat: Option<i64>,
     /// Id of the newest message that the caller knows.
     #[serde(default)]
@@ -290,10 +289,10 @@ fn ten_seconds() -> u64 {
     10_000
 }
 
-async fn next(Extract(shared): Extract<Arc<Shared>>, Path(id): Path<i64>, Query(after): Query<After>) -> Answer {
-    let user = user_at(&shared, id, &Place { chat: after.chat, reply_to: None })?;
-    user.read.store(after.after, Ordering::SeqCst);
-    let message = user.next_message(Duration::from_millis(after.timeout)).await?;
+async fn next(Extract(shared): Extract<Arc<Shared>>, Path(id): Path<i64>, Query(awaited): Query<Awaited>) -> Answer {
+    let user = user_at(&shared, id, &Place { chat: awaited.chat, reply_to: None })?;
+    user.read.store(awaited.after, Ordering::SeqCst);
+    let message = user.next_message(Duration::from_millis(awaited.timeout)).await?;
     Ok(Json(shown(&shared, &message)))
 }
 

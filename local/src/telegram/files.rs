@@ -73,7 +73,7 @@ impl Files {
     pub(super) fn add_photo(&self, bot: i64, bytes: &[u8]) -> Result<Vec<PhotoSize>, PhotoError> {
         let mut sizes = Vec::new();
         for scaled in photo::scale(bytes)? {
-            sizes.push(self.add_size(bot, scaled)?);
+            sizes.push(self.add_size(bot, &scaled)?);
         }
         if let Some(largest) = sizes.last() {
             let mut table = self.table();
@@ -87,7 +87,7 @@ impl Files {
         Ok(sizes)
     }
 
-    fn add_size(&self, bot: i64, scaled: photo::Scaled) -> Result<PhotoSize, PhotoError> {
+    fn add_size(&self, bot: i64, scaled: &photo::Scaled) -> Result<PhotoSize, PhotoError> {
         let (unique_id, size) = self.add(&scaled.jpeg, blank(FileKind::Photo, "photo.jpg", "image/jpeg"))?;
         let file = FileRef { id: file_id(bot, &unique_id), unique_id, size };
         Ok(PhotoSize { file, width: scaled.width, height: scaled.height })
@@ -98,7 +98,7 @@ impl Files {
         let mut stored = blank(FileKind::Document, name, mime_of(name));
         if stored.mime.starts_with("image/") {
             let small = photo::thumbnail(bytes).ok();
-            stored.thumbnail = small.and_then(|small| self.add_size(bot, small).ok());
+            stored.thumbnail = small.and_then(|small| self.add_size(bot, &small).ok());
         }
         let (unique_id, size) = self.add(bytes, stored)?;
         Ok(FileRef { id: file_id(bot, &unique_id), unique_id, size })

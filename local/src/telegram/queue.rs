@@ -11,13 +11,13 @@ const ON_REQUEST: [&str; 3] = ["chat_member", "message_reaction", "message_react
 /// Updates that stay known after delivery, so that a test may have one delivered again.
 const REMEMBERED: usize = 10_000;
 /// An update is dropped so long after it was made.
-const LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+const LIFETIME: Duration = Duration::from_hours(24);
 /// Longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// Longest `Retry-After` that is obeyed.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(1);
 /// A webhook that answers 410 for so long is closed.
-const GONE_TIME: Duration = Duration::from_secs(23 * 60 * 60);
+const GONE_TIME: Duration = Duration::from_hours(23);
 
 /// In what order updates that were held back go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -199,6 +199,13 @@ impl State {
         name.clone_into(&mut self.users.entry(id).or_insert_with(fresh).name);
     }
 
+    /// Sets the language of a person's app.
+    pub(super) fn speak(&mut self, id: i64, language: &str) {
+        if let Some(profile) = self.users.get_mut(&id) {
+            language.clone_into(&mut profile.language);
+        }
+    }
+
     /// Turns a group into a supergroup of another id, and tells the bot on both sides.
     pub(super) fn migrate(&mut self, bot: i64, group: i64, supergroup: i64) -> Result<(), ApiError> {
         let old = self.chat(bot, group)?;
@@ -307,11 +314,11 @@ impl State {
 
     pub(super) fn emit_message(&mut self, bot: i64, event: &str, message: &Message) {
         let shown = self.page_message(bot, message);
-        self.emit(bot, message.chat, event, shown);
+        self.emit(bot, message.chat, event, &shown);
     }
 
     /// Tells the chat pages; sent after the lock is released.
-    pub(super) fn emit(&mut self, bot: i64, chat: i64, event: &str, data: Value) {
+    pub(super) fn emit(&mut self, bot: i64, chat: i64, event: &str, data: &Value) {
         self.events.push(json!({ "event": event, "bot": bot, "chat": chat, "data": data }));
     }
 
@@ -391,16 +398,48 @@ pub(super) fn user_text(text: &str) -> Text {
     let mut entities = Vec::new();
     let mut offset = 0;
     for word in text.split_inclusive(char::is_whitespace) {
-        let bare = word.trim_end();
-        let kind = match bare.strip_prefix('/') {
-            Some(command) if command.starts_with(|char: char| char.is_ascii_alphanumeric()) => Some("bot_command"),
-            _ if bare.starts_with("https://") || bare.starts_with("http://") => Some("url"),
-            _ => None,
-        };
-        if let Some(kind) = kind {
-            entities.push(json!({ "type": kind, "offset": offset, "length": bare.encode_utf16().count() }));
+        let marked =
+            command(word).map(|length| ("bot_command", length)).or_else(|| link(word).map(|length| ("url", length)));
+        if let Some((kind, length)) = marked {
+            entities.push(json!({ "type": kind, "offset": offset, "length": length }));
         }
         offset += word.encode_utf16().count();
     }
     Text { text: text.to_owned(), entities }
+}
+
+/// Length of a command such as `/help` or `/help@some_bot` at the start of a word.
+fn command(word: &str) -> Option<usize> {
+    let name = word.strip_prefix('/')?;
+    let end = name.find(|char: char| !(char.is_ascii_alphanumeric() || "_@".contains(char))).unwrap_or(name.len());
+    // A path such as /usr/bin is no command.
+    (end > 0 && !name[end..].starts_with('/')).then_some(end + 1)
+}
+
+/// Length of a link that a word is, without the full stop behind it.
+fn link(word: &str) -> Option<usize> {
+    let rest = word.strip_prefix("https://").or_else(|| word.strip_prefix("http://"))?;
+    (!rest.trim().is_empty()).then(|| {
+        word.trim_end_matches(|char: char| char.is_whitespace() || ".,;:!?)".contains(char)).encode_utf16().count()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_and_links_are_marked_without_the_punctuation_behind_them() {
+        let marked = |text: &str| -> Vec<(String, u64, u64)> {
+            let entities = user_text(text).entities;
+            let number = |entity: &Value, name: &str| entity[name].as_u64().unwrap();
+            let one = |entity: &Value| {
+                (entity["type"].as_str().unwrap().to_owned(), number(entity, "offset"), number(entity, "length"))
+            };
+            entities.iter().map(one).collect()
+        };
+        assert_eq!(marked("\u{1f436} /help. x"), [("bot_command".to_owned(), 3, 5)]);
+        assert_eq!(marked("see https://a.b/c, please"), [("url".to_owned(), 4, 13)]);
+        assert_eq!(marked("in /usr/bin or a/b / or https://"), []);
+    }
 }

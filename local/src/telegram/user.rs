@@ -89,11 +89,7 @@ impl User {
     /// The same person, whose app speaks this language (an IETF tag such as `he`).
     #[must_use]
     pub fn speaking(self, language: &str) -> Self {
-        self.shared.change(|state| {
-            if let Some(profile) = state.users.get_mut(&self.id) {
-                language.clone_into(&mut profile.language);
-            }
-        });
+        self.shared.change(|state| state.speak(self.id, language));
         self
     }
 
@@ -187,7 +183,10 @@ impl User {
     /// Edits an own text.
     pub fn edit_text(&self, message: i64, text: &str) -> Result<Message, UserError> {
         self.edit(message, |content| match content {
-            Content::Text(old) => Some(std::mem::replace(old, user_text(text))).map(drop),
+            Content::Text(old) => {
+                *old = user_text(text);
+                Some(())
+            }
             _ => None,
         })
     }
@@ -235,7 +234,7 @@ impl User {
         self.shared.change(|state| {
             let chat = state.chat(self.bot, self.chat).map_err(|_| UserError::Unknown("chat"))?;
             chat.messages.remove(&message).ok_or(UserError::Unknown("message"))?;
-            state.emit(self.bot, self.chat, "deleted", json!({ "message_id": message }));
+            state.emit(self.bot, self.chat, "deleted", &json!({ "message_id": message }));
             Ok(())
         })
     }
@@ -271,7 +270,7 @@ impl User {
                 "new_chat_member": new,
             });
             state.push_update(self.bot, self.chat, "my_chat_member", change);
-            state.emit(self.bot, self.chat, "chat", json!({ "closed": closed, "private": private }));
+            state.emit(self.bot, self.chat, "chat", &json!({ "closed": closed, "private": private }));
             Ok(())
         })
     }

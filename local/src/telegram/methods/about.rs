@@ -66,7 +66,7 @@ pub(super) fn set_commands(shared: &Arc<Shared>, bot: i64, params: &Params) -> R
     let key = commands_key(params)?;
     shared.change(|state| {
         state.bot(bot)?.texts.insert(key, json!(commands));
-        state.emit(bot, 0, "commands", json!(commands));
+        state.emit(bot, 0, "commands", &json!(commands));
         Ok(json!(true))
     })
 }

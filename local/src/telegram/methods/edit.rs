@@ -117,7 +117,7 @@ fn remove(state: &mut State, bot: i64, params: &Params, id: i64) -> Result<bool,
     let chat = open_chat(state, bot, params)?;
     let (chat, found) = (chat.id, chat.messages.remove(&id).is_some());
     if found {
-        state.emit(bot, chat, "deleted", json!({ "message_id": id }));
+        state.emit(bot, chat, "deleted", &json!({ "message_id": id }));
     }
     Ok(found)
 }
@@ -154,7 +154,7 @@ pub(super) fn answer_tap(shared: &Arc<Shared>, bot: i64, params: &Params) -> Res
         tap.answer = Some(answer.clone());
         let (chat, user) = (tap.chat, tap.user);
         let shown = json!({ "tap": id, "user": user, "text": answer.text, "alert": answer.alert });
-        state.emit(bot, chat, "answer", shown);
+        state.emit(bot, chat, "answer", &shown);
         Ok(json!(true))
     })
 }

@@ -83,7 +83,7 @@ pub(super) fn chat_action(shared: &Arc<Shared>, bot: i64, params: &Params) -> Re
         let chat = open_chat(state, bot, params)?;
         chat.action = Some((action.clone(), Instant::now()));
         let id = chat.id;
-        state.emit(bot, id, "action", json!({ "action": action }));
+        state.emit(bot, id, "action", &json!({ "action": action }));
         Ok(json!(true))
     })
 }
@@ -119,13 +119,11 @@ fn post(
 
 /// The message that the new one answers, and whether it may be gone.
 fn reply_target(params: &Params) -> Result<(Option<i64>, bool), ApiError> {
-    match params.nested::<Value>("reply_parameters")? {
-        Some(reply) => Ok((reply["message_id"].as_i64(), reply["allow_sending_without_reply"] == true)),
-        None => {
-            let id = params.integer("reply_to_message_id")?.filter(|id| *id != 0);
-            Ok((id, params.flag("allow_sending_without_reply")))
-        }
+    if let Some(reply) = params.nested::<Value>("reply_parameters")? {
+        return Ok((reply["message_id"].as_i64(), reply["allow_sending_without_reply"] == true));
     }
+    let id = params.integer("reply_to_message_id")?.filter(|id| *id != 0);
+    Ok((id, params.flag("allow_sending_without_reply")))
 }
 
 pub(super) fn caption(params: &Params) -> Result<Text, ApiError> {

@@ -1,5 +1,7 @@
 //! A bot's end of the wire: raw HTTP, and a webhook that a test answers by hand.
 
+#![expect(clippy::expect_used, reason = "a test that cannot be set up has failed")]
+
 use std::collections::HashMap;
 use std::io::Cursor;
 use std::time::Duration;
@@ -108,7 +110,7 @@ impl Delivered {
 /// A bot's webhook, whose answers the test gives.
 pub struct Hook {
     pub url: String,
-    deliveries: mpsc::UnboundedReceiver<Delivered>,
+    pub deliveries: mpsc::UnboundedReceiver<Delivered>,
 }
 
 impl Hook {
