@@ -12,7 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
-use futures::stream;
+use futures::{StreamExt, stream};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -131,9 +131,13 @@ async fn download(
     }
     let bytes = shared.files.read(&unique).await.map_err(|_| ApiError::server(500))?;
     if fault == Some(FaultKind::DropAfter) {
-        let half = bytes.slice(..bytes.len() / 2);
-        let broken = stream::iter([Ok(half), Err(io::Error::from(io::ErrorKind::ConnectionReset))]);
-        return Ok(([(CONTENT_LENGTH, bytes.len().to_string())], Body::from_stream(broken)).into_response());
+        let half = stream::iter([Ok(bytes.slice(..bytes.len() / 2))]);
+        // What was sent goes out only when the body makes a pause; the error comes behind it.
+        let broken = stream::once(async {
+            tokio::task::yield_now().await;
+            Err(io::Error::from(io::ErrorKind::ConnectionReset))
+        });
+        return Ok(([(CONTENT_LENGTH, bytes.len().to_string())], Body::from_stream(half.chain(broken))).into_response());
     }
     Ok(([(CONTENT_TYPE, stored.mime)], bytes).into_response())
 }

@@ -7,5 +7,6 @@ mod limits;
 mod methods;
 mod polling;
 mod support;
+mod teloxide;
 mod tls;
 mod webhook;
