@@ -2,7 +2,24 @@
 //!
 //! It keeps everything in one process and forgets it at the end. It knows private chats and groups, photos and
 //! documents; it knows nothing of channels, payments, inline mode or stickers beyond their receipt.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use std::time::Duration;
+//! use local::telegram::{Fault, FaultKind, LocalTelegram};
+//!
+//! let telegram = LocalTelegram::start().await?;
+//! // Start a bot with telegram.url() and telegram.token(), then be its user:
+//! let user = telegram.user(7, "Ada");
+//! telegram.fault(Fault::next("sendPhoto", FaultKind::TooManyRequests { retry_after: 1 }));
+//! user.send_photo(std::fs::read("cat.jpg")?, "blur 5").await?;
+//! let answer = user.next_message(Duration::from_secs(10)).await?;
+//! let picture = user.download(&answer).await?;
+//! # drop(picture); Ok(())
+//! # }
+//! ```
 
+pub mod browser;
 mod control;
 mod cut;
 mod delivery;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 use local::telegram::{LocalTelegram, Options};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// A stand-in for Telegram's Bot API on this machine, with a chat page for the browser.
 #[derive(Debug, Parser)]
@@ -29,6 +30,10 @@ async fn main() -> anyhow::Result<()> {
         println!("export TELEGRAM_API_URL={}", telegram.url());
         println!("# the chat page: {}/", telegram.url());
     }
-    tokio::signal::ctrl_c().await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
     Ok(())
 }

@@ -1,5 +1,21 @@
 //! The user's side over HTTP, under `/_local/`: for the chat page, for scripts, and for tests in other languages.
 //!
+//! | route | what it does |
+//! |---|---|
+//! | `POST users` `{id, name, language?}` | makes a person known |
+//! | `GET users/ID` | profile, commands and all messages of the chat |
+//! | `POST users/ID/text` `{text, reply_to?, chat?}` | sends a text |
+//! | `POST users/ID/photos`, `documents` (form: files, `caption`, `reply_to`, `chat`) | one file, or 2-10 as an album |
+//! | `POST users/ID/edit` `{message, text}` | edits an own text or caption |
+//! | `POST users/ID/tap` `{message, button}` | taps the inline button of this label or data |
+//! | `POST users/ID/delete` `{message}`, `blocked` `{blocked}` | deletes a message; blocks or unblocks the bot |
+//! | `GET users/ID/next?after=MESSAGE&timeout=MS` | waits for the bot's next message |
+//! | `POST groups` `{id, title}` | makes a group |
+//! | `GET`, `POST`, `DELETE faults` | see [`Fault`]: `{"method": "sendPhoto", "fault": {"kind": "dropAfter"}}` |
+//! | `POST updates` | `"hold"`, `{"release": "reversed"}`, `{"duplicate": 3}`, `{"redeliver": UPDATE}` |
+//! | `GET calls?method=NAME`, `GET deliveries` | what was called and delivered |
+//! | `GET events?chat=ID` | server-sent events |
+//!
 //! Only the first bot is reached from here. Other web sites must not drive it through a visitor's browser: what a
 //! browser says of its origin is checked.
 

@@ -34,11 +34,22 @@ pub(super) struct Scaled {
     pub jpeg: Vec<u8>,
 }
 
-/// All sizes, smallest first.
-pub(super) fn scale(bytes: &[u8]) -> Result<Vec<Scaled>, PhotoError> {
+/// What `sendPhoto` asks of a picture. A person's app scales a photo before it sends it, so this is for bots alone.
+pub(super) fn check(bytes: &[u8]) -> Result<(), PhotoError> {
     if bytes.len() > MAX_BYTES {
         return Err(PhotoError::TooBig(bytes.len()));
     }
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
+    let (width, height) = reader.into_dimensions().map_err(|_| PhotoError::Unreadable)?;
+    let (long, short) = (width.max(height), width.min(height));
+    if width.saturating_add(height) > MAX_SUM || long > short.saturating_mul(MAX_RATIO) {
+        return Err(PhotoError::Dimensions);
+    }
+    Ok(())
+}
+
+/// All sizes, smallest first.
+pub(super) fn scale(bytes: &[u8]) -> Result<Vec<Scaled>, PhotoError> {
     let picture = decode(bytes)?;
     let longest = picture.width().max(picture.height());
     let sides = SIDES.into_iter().filter(|side| *side < longest.min(1280)).chain([longest.min(1280)]);
@@ -54,11 +65,6 @@ pub(super) fn thumbnail(bytes: &[u8]) -> Result<Scaled, PhotoError> {
 fn decode(bytes: &[u8]) -> Result<DynamicImage, PhotoError> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?;
     let mut decoder = reader.into_decoder().map_err(|_| PhotoError::Unreadable)?;
-    let (width, height) = decoder.dimensions();
-    let (long, short) = (width.max(height), width.min(height));
-    if width.saturating_add(height) > MAX_SUM || long > short.saturating_mul(MAX_RATIO) {
-        return Err(PhotoError::Dimensions);
-    }
     let orientation = decoder.orientation().map_err(|_| PhotoError::Unreadable)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(|_| PhotoError::Unreadable)?;
     picture.apply_orientation(orientation);
@@ -114,11 +120,26 @@ mod tests {
 
     #[test]
     fn what_is_no_photo_is_refused() {
-        assert!(matches!(scale(&png(9000, 1001)), Err(PhotoError::Dimensions)));
-        assert!(matches!(scale(&png(210, 10)), Err(PhotoError::Dimensions)));
-        assert!(scale(&png(200, 10)).is_ok());
+        assert!(matches!(check(&png(9000, 1001)), Err(PhotoError::Dimensions)));
+        assert!(matches!(check(&png(210, 10)), Err(PhotoError::Dimensions)));
+        assert!(check(&png(200, 10)).is_ok());
+        assert!(matches!(check(b"no picture"), Err(PhotoError::Unreadable)));
         assert!(matches!(scale(b"no picture"), Err(PhotoError::Unreadable)));
-        assert!(matches!(scale(&vec![0; MAX_BYTES + 1]), Err(PhotoError::TooBig(_))));
+        assert!(matches!(check(&vec![0; MAX_BYTES + 1]), Err(PhotoError::TooBig(_))));
+        assert_eq!(sizes(9000, 1001).last(), Some(&(1280, 142)), "a person's app scales it");
+    }
+
+    #[test]
+    fn a_photo_is_turned_upright() {
+        let mut jpeg = Vec::new();
+        RgbImage::new(80, 40).write_with_encoder(JpegEncoder::new(&mut jpeg)).unwrap();
+        // The camera was turned by a quarter: orientation 6 in an Exif segment of one entry.
+        let entry = [0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0];
+        let exif = [b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01".as_slice(), &entry, &[0; 4]].concat();
+        let length = u16::try_from(exif.len() + 2).unwrap().to_be_bytes();
+        let turned = [&jpeg[..2], &[0xff, 0xe1], &length, &exif, &jpeg[2..]].concat();
+        let sizes = scale(&turned).unwrap();
+        assert_eq!((sizes[0].width, sizes[0].height), (40, 80));
     }
 
     #[test]

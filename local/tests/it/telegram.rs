@@ -5,6 +5,7 @@ mod edits;
 mod faults;
 mod limits;
 mod methods;
+mod page;
 mod polling;
 mod support;
 mod teloxide;

@@ -10,7 +10,7 @@ use crate::telegram::error::ApiError;
 use crate::telegram::files::FileKind;
 use crate::telegram::message::{Author, Content, FileRef, Text};
 use crate::telegram::params::{Params, Upload};
-use crate::telegram::photo::PhotoError;
+use crate::telegram::photo::{self, PhotoError};
 use crate::telegram::state::{Draft, Shared, State};
 use crate::telegram::user::blocking;
 
@@ -200,7 +200,10 @@ async fn photo_content(shared: &Arc<Shared>, bot: i64, source: Source, caption: 
         Source::New(upload) if upload.bytes.is_empty() => return Err(ApiError::bad("file must be non-empty")),
         Source::New(upload) => {
             let shared = Arc::clone(shared);
-            let work = blocking(move || shared.files.add_photo(bot, &upload.bytes));
+            let work = blocking(move || {
+                photo::check(&upload.bytes)?;
+                shared.files.add_photo(bot, &upload.bytes)
+            });
             work.await.map_err(|_| ApiError::server(500))??
         }
         Source::Known(id) => match shared.files.by_id(bot, &id).ok_or_else(wrong_id)?.1 {
