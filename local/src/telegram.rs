@@ -34,6 +34,7 @@ mod photo;
 mod queue;
 mod server;
 mod state;
+mod trust;
 mod user;
 
 use std::net::SocketAddr;

@@ -9,6 +9,7 @@ use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use super::log::Delivery;
 use super::queue::{Next, Outcome, Update, Webhook};
 use super::state::{Shared, unix_time};
+use super::trust;
 
 /// Runs for ever; one task a bot.
 pub(super) async fn dispatch(shared: Arc<Shared>, bot: i64) {
@@ -43,11 +44,7 @@ fn build_client(webhook: &Webhook, timeout: Duration) -> Result<reqwest::Client,
     let mut builder =
         reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).no_proxy();
     if let Some(pem) = &webhook.certificate {
-        let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).map_err(|error| error.to_string())?;
-        builder = builder.tls_built_in_root_certs(false);
-        for root in roots {
-            builder = builder.add_root_certificate(root);
-        }
+        builder = builder.use_preconfigured_tls(trust::only(pem)?);
     }
     if let Some(ip) = &webhook.ip_address {
         let url = reqwest::Url::parse(&webhook.url).map_err(|error| error.to_string())?;

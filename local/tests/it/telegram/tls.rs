@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::serve::Listener;
 use local::telegram::{LocalTelegram, Options};
-use rcgen::CertifiedKey;
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedKey, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use serde_json::json;
@@ -42,6 +42,10 @@ impl Listener for TlsListener {
 /// An HTTPS webhook for this host name, and its certificate.
 async fn hook(host: &str) -> (Hook, String) {
     let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
+    hook_with(host, &cert, &signing_key).await
+}
+
+async fn hook_with(host: &str, cert: &Certificate, signing_key: &KeyPair) -> (Hook, String) {
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -100,4 +104,22 @@ async fn what_is_no_certificate_is_refused() {
     let files = [("certificate", "cert.pem", b"no PEM".to_vec())];
     let (status, body) = Api::of(&telegram).upload("setWebhook", &[("url", "https://bot.example/")], &files).await;
     assert_eq!(status, 400, "{body}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_its_own_authority_does_as_with_openssl() {
+    let telegram = LocalTelegram::start_with(Options { time_scale: 1000.0, ..Options::default() }).await.unwrap();
+    let api = Api::of(&telegram);
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["bot.example".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let cert = params.self_signed(&key).unwrap();
+    let (mut hook, own) = hook_with("bot.example", &cert, &key).await;
+    set_webhook(&api, &hook.url.replace("bot.example", "other.example"), &own).await;
+    telegram.user(7, "Ada").send_text("over TLS").unwrap();
+    let first = telegram.wait_until(|telegram| telegram.deliveries().into_iter().next()).await.unwrap();
+    assert!(first.error.unwrap().contains("certificate verify failed"), "the name must fit even so");
+    set_webhook(&api, &hook.url, &own).await;
+    hook.next().await.answer(200);
+    telegram.settled().await.unwrap();
 }
