@@ -27,6 +27,7 @@ mod error;
 mod fault;
 mod files;
 mod log;
+mod marks;
 mod message;
 mod methods;
 mod params;
@@ -36,6 +37,7 @@ mod server;
 mod state;
 mod trust;
 mod user;
+mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -11,7 +11,7 @@
 //! | `POST users/ID/delete` `{message}`, `blocked` `{blocked}` | deletes a message; blocks or unblocks the bot |
 //! | `GET users/ID/next?after=MESSAGE&timeout=MS` | waits for the bot's next message |
 //! | `POST groups` `{id, title}` | makes a group |
-//! | `GET`, `POST`, `DELETE faults` | see [`Fault`]: `{"method": "sendPhoto", "fault": {"kind": "dropAfter"}}` |
+//! | `GET`, `POST`, `DELETE faults` | see [`super::Fault`]: `{"method": "sendPhoto", "fault": {"kind": "dropAfter"}}` |
 //! | `POST updates` | `"hold"`, `{"release": "reversed"}`, `{"duplicate": 3}`, `{"redeliver": UPDATE}` |
 //! | `GET calls?method=NAME`, `GET deliveries` | what was called and delivered |
 //! | `GET events?chat=ID` | server-sent events |
@@ -21,6 +21,7 @@
 
 mod events;
 mod page;
+mod steer;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,10 +37,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::error::ApiError;
-use super::fault::Fault;
 use super::message::{Content, Message};
-use super::queue::Order;
 use super::state::{Chat, ChatKind, Shared, bot_id};
 use super::user::{Attachment, User, UserError};
 
@@ -59,10 +57,10 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/users/{id}/next", get(next))
         .route("/groups", post(add_group))
         .route("/files/{unique}", get(file))
-        .route("/faults", get(faults).post(add_fault).delete(clear_faults))
-        .route("/updates", post(steer))
-        .route("/calls", get(calls))
-        .route("/deliveries", get(deliveries))
+        .route("/faults", get(steer::faults).post(steer::add_fault).delete(steer::clear_faults))
+        .route("/updates", post(steer::steer))
+        .route("/calls", get(steer::calls))
+        .route("/deliveries", get(steer::deliveries))
         .route("/events", get(events::stream));
     Router::new().merge(page::routes()).nest("/_local", control).layer(middleware::from_fn(own_origin_only))
 }
@@ -316,65 +314,4 @@ async fn file(Extract(shared): Extract<Arc<Shared>>, Path(unique): Path<String>)
     let stored = shared.files.by_unique_id(&unique).ok_or(UserError::Unknown("file"))?;
     let bytes = shared.files.read(&unique).await?;
     Ok(([(CONTENT_TYPE, stored.mime.as_str()), page::NO_SNIFFING], bytes).into_response())
-}
-
-async fn faults(Extract(shared): Extract<Arc<Shared>>) -> Json<Value> {
-    Json(json!(shared.state().faults))
-}
-
-async fn add_fault(Extract(shared): Extract<Arc<Shared>>, Json(fault): Json<Fault>) -> Json<Value> {
-    shared.change(|state| state.faults.push(fault));
-    Json(json!({}))
-}
-
-async fn clear_faults(Extract(shared): Extract<Arc<Shared>>) -> Json<Value> {
-    shared.change(|state| state.faults.clear());
-    Json(json!({}))
-}
-
-/// What to do with the queue of updates.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-enum Steer {
-    /// Deliver nothing until `release`.
-    Hold,
-    /// Deliver what was held back, in this order.
-    Release(Order),
-    /// Deliver so many coming updates twice.
-    Duplicate(u32),
-    /// Deliver this update again.
-    Redeliver(i64),
-}
-
-async fn steer(Extract(shared): Extract<Arc<Shared>>, Json(steer): Json<Steer>) -> Result<Json<Value>, ApiError> {
-    let bot = first_bot(&shared);
-    shared.change(|state| {
-        let queue = &mut state.bot(bot)?.queue;
-        match steer {
-            Steer::Hold => queue.hold(),
-            Steer::Release(order) => queue.release(order),
-            Steer::Duplicate(count) => queue.duplicate_next(count),
-            Steer::Redeliver(update) => {
-                if !queue.redeliver(update, std::time::Instant::now()) {
-                    return Err(ApiError::not_found(Some("no such update")));
-                }
-            }
-        }
-        Ok(Json(json!({ "pending": queue.len() })))
-    })
-}
-
-#[derive(Deserialize)]
-struct Wanted {
-    method: Option<String>,
-}
-
-async fn calls(Extract(shared): Extract<Arc<Shared>>, Query(wanted): Query<Wanted>) -> Json<Value> {
-    let fits = |method: &str| wanted.method.as_deref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(method));
-    let calls: Vec<_> = shared.state().calls.all().into_iter().filter(|call| fits(&call.method)).collect();
-    Json(json!(calls))
-}
-
-async fn deliveries(Extract(shared): Extract<Arc<Shared>>) -> Json<Value> {
-    Json(json!(shared.state().deliveries.all()))
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::{broadcast, watch};
 
 use super::Options;
@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::fault::Fault;
 use super::files::Files;
 use super::log::{Call, Delivery, Log};
-use super::message::{Author, Content, Markup, Message, Profile, Text};
+use super::message::{Author, Content, Markup, Message, Profile};
 use super::queue::Queue;
 
 /// State, files and the means to wait for a change.
@@ -326,64 +326,6 @@ impl State {
     pub(super) fn push_update(&mut self, bot: i64, chat: i64, kind: &'static str, content: Value) -> Option<i64> {
         self.bots.get_mut(&bot)?.queue.push(chat, kind, content, Instant::now())
     }
-
-    /// A chat as bots see it.
-    pub(super) fn chat_wire(&self, bot: i64, id: i64) -> Value {
-        let kind = self.bots.get(&bot).and_then(|bot| bot.chats.get(&id)).map(|chat| &chat.kind);
-        match kind {
-            Some(ChatKind::Group { title, supergroup }) => {
-                json!({ "id": id, "type": if *supergroup { "supergroup" } else { "group" }, "title": title })
-            }
-            _ => {
-                json!({ "id": id, "type": "private", "first_name": self.users.get(&id).map_or("", |user| &user.name) })
-            }
-        }
-    }
-
-    /// A message as bots see it; the message that it answers is shown without its own.
-    pub(super) fn wire(&self, bot: i64, message: &Message) -> Value {
-        let mut wire = self.bare_wire(bot, message);
-        let chat = self.bots.get(&bot).and_then(|bot| bot.chats.get(&message.chat));
-        let answered = message.reply_to.and_then(|id| chat?.messages.get(&id));
-        if let Some(answered) = answered {
-            wire.insert("reply_to_message".into(), self.bare_wire(bot, answered).into());
-        }
-        Value::Object(wire)
-    }
-
-    fn bare_wire(&self, bot: i64, message: &Message) -> Map<String, Value> {
-        let mut wire = message.content_wire();
-        let from = match message.author {
-            Author::Bot => self.bots.get(&bot).map(Bot::wire),
-            Author::User(id) => self.users.get(&id).map(Profile::wire),
-        };
-        wire.insert("message_id".into(), message.id.into());
-        wire.insert("from".into(), from.unwrap_or_default());
-        wire.insert("chat".into(), self.chat_wire(bot, message.chat));
-        wire.insert("date".into(), message.date.into());
-        if let Some(edited) = message.edited {
-            wire.insert("edit_date".into(), edited.into());
-        }
-        if let Some(album) = &message.album {
-            wire.insert("media_group_id".into(), album.clone().into());
-        }
-        if let Some(Markup::Inline(rows)) = &message.markup {
-            wire.insert("reply_markup".into(), json!({ "inline_keyboard": rows }));
-        }
-        wire
-    }
-
-    /// A message as the chat page sees it: the bot's view and what only users see.
-    pub(super) fn page_message(&self, bot: i64, message: &Message) -> Value {
-        let mut shown = self.bare_wire(bot, message);
-        shown.insert("edits".into(), message.edits.into());
-        shown.insert("reply_to".into(), message.reply_to.into());
-        shown.insert("reactions".into(), message.reactions.clone().into());
-        if let Some(Markup::Reply(keyboard)) = &message.markup {
-            shown.insert("keyboard".into(), keyboard.clone());
-        }
-        Value::Object(shown)
-    }
 }
 
 /// The number before the colon; a token is `NUMBER:SECRET`.
@@ -391,55 +333,4 @@ pub(super) fn bot_id(token: &str) -> Option<i64> {
     let (number, secret) = token.split_once(':')?;
     let fits = !secret.is_empty() && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     number.parse().ok().filter(|id| fits && *id > 0)
-}
-
-/// Marks what users' apps mark: commands and links.
-pub(super) fn user_text(text: &str) -> Text {
-    let mut entities = Vec::new();
-    let mut offset = 0;
-    for word in text.split_inclusive(char::is_whitespace) {
-        let marked =
-            command(word).map(|length| ("bot_command", length)).or_else(|| link(word).map(|length| ("url", length)));
-        if let Some((kind, length)) = marked {
-            entities.push(json!({ "type": kind, "offset": offset, "length": length }));
-        }
-        offset += word.encode_utf16().count();
-    }
-    Text { text: text.to_owned(), entities }
-}
-
-/// Length of a command such as `/help` or `/help@some_bot` at the start of a word.
-fn command(word: &str) -> Option<usize> {
-    let name = word.strip_prefix('/')?;
-    let end = name.find(|char: char| !(char.is_ascii_alphanumeric() || "_@".contains(char))).unwrap_or(name.len());
-    // A path such as /usr/bin is no command.
-    (end > 0 && !name[end..].starts_with('/')).then_some(end + 1)
-}
-
-/// Length of a link that a word is, without the full stop behind it.
-fn link(word: &str) -> Option<usize> {
-    let rest = word.strip_prefix("https://").or_else(|| word.strip_prefix("http://"))?;
-    (!rest.trim().is_empty()).then(|| {
-        word.trim_end_matches(|char: char| char.is_whitespace() || ".,;:!?)".contains(char)).encode_utf16().count()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_and_links_are_marked_without_the_punctuation_behind_them() {
-        let marked = |text: &str| -> Vec<(String, u64, u64)> {
-            let entities = user_text(text).entities;
-            let number = |entity: &Value, name: &str| entity[name].as_u64().unwrap();
-            let one = |entity: &Value| {
-                (entity["type"].as_str().unwrap().to_owned(), number(entity, "offset"), number(entity, "length"))
-            };
-            entities.iter().map(one).collect()
-        };
-        assert_eq!(marked("\u{1f436} /help. x"), [("bot_command".to_owned(), 3, 5)]);
-        assert_eq!(marked("see https://a.b/c, please"), [("url".to_owned(), 4, 13)]);
-        assert_eq!(marked("in /usr/bin or a/b / or https://"), []);
-    }
 }

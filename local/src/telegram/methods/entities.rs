@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::telegram::error::ApiError;
+use crate::telegram::marks::user_text;
 use crate::telegram::message::Text;
-use crate::telegram::state::user_text;
 
 /// Longest text of a message, in UTF-16 code units after parsing.
 const TEXT_LIMIT: usize = 4096;
