@@ -4,3 +4,4 @@
 
 mod access;
 mod rules;
+mod telegram;
