@@ -138,8 +138,8 @@ fn crc32(bytes: &[u8]) -> u32 {
 fn a_photo_respects_the_limits_of_send_photo() {
     let file = write::photo(sample()).unwrap();
     assert_eq!((file.sent_as, size(&file.bytes)), (SentAs::Photo, Ok((61, 47))));
-    let file = write::photo(Picture::Gray(Raster::filled(8000, 4000, [50]))).unwrap();
-    assert_eq!((file.sent_as, size(&file.bytes)), (SentAs::ScaledPhoto, Ok((6666, 3333))));
+    let file = write::photo(Picture::Gray(Raster::filled(9000, 1500, [50]))).unwrap();
+    assert_eq!((file.sent_as, size(&file.bytes)), (SentAs::ScaledPhoto, Ok((8571, 1428))));
     let file = write::photo(Picture::Gray(Raster::filled(2100, 100, [50]))).unwrap();
     assert_eq!((file.sent_as, size(&file.bytes)), (SentAs::ThinDocument, Ok((2100, 100))));
 }
