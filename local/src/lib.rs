@@ -1,3 +1,4 @@
 //! A laptop's stand-ins for what Polybot runs on, for the demo and the tests.
 
 pub mod aws;
+pub mod telegram;

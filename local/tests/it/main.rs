@@ -1,0 +1,3 @@
+//! The stand-ins as their users meet them.
+
+mod telegram;
