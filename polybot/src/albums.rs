@@ -195,8 +195,5 @@ async fn each(talk: &Talk, group: &str, album: &Album, request: &Request) -> Res
 }
 
 async fn still_ours(talk: &Talk, group: &str, album: &Album) -> Result<(), Trouble> {
-    match talk.app.store.still_ours(talk.chat, group, album.version).await? {
-        true => Ok(()),
-        false => Err(Trouble::TakenOver),
-    }
+    if talk.app.store.still_ours(talk.chat, group, album.version).await? { Ok(()) } else { Err(Trouble::TakenOver) }
 }

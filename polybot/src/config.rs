@@ -59,8 +59,8 @@ impl Default for Timing {
         Self {
             quiet: Duration::from_secs(2),
             lease: Duration::from_secs(15),
-            patience: Duration::from_secs(300),
-            refresh: Duration::from_secs(300),
+            patience: Duration::from_mins(5),
+            refresh: Duration::from_mins(5),
         }
     }
 }

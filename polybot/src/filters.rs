@@ -227,12 +227,11 @@ fn parse_salt_and_pepper(arguments: &[&str]) -> Result<Filter, BadArgument> {
 
 fn parse_rotate(arguments: &[&str]) -> Result<Filter, BadArgument> {
     let (clockwise, degrees) = match arguments {
-        ["clockwise" | "right", rest @ ..] => (true, rest),
         ["anti", "clockwise", rest @ ..] => (false, rest),
         ["anti-clockwise" | "anticlockwise" | "counter-clockwise" | "counterclockwise" | "left", rest @ ..] => {
             (false, rest)
         }
-        rest => (true, rest),
+        ["clockwise" | "right", rest @ ..] | rest => (true, rest),
     };
     let degrees = match degrees {
         [] => "90",

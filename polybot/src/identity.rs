@@ -42,7 +42,7 @@ impl Identity {
             None => None,
         };
         let client = teloxide::net::default_reqwest_settings()
-            .timeout(Duration::from_secs(60))
+            .timeout(Duration::from_mins(1))
             .build()
             .map_err(|e| Trouble::Download(e.without_url()))?;
         let bot = Bot::with_client(&token, client).set_api_url(config.api_url.clone());

@@ -122,6 +122,7 @@ impl Picture {
     }
 
     /// The same picture in colours.
+    #[must_use]
     pub fn into_colour(self) -> Self {
         match self {
             Self::Gray(gray) => {
@@ -133,6 +134,7 @@ impl Picture {
     }
 
     /// Works on colours weighted by their opacity, so that what is invisible does not bleed into what is not.
+    #[must_use]
     pub fn with_weighted_colours(
         self,
         work: impl FnOnce(Raster<4>) -> Raster<4>,

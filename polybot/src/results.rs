@@ -3,6 +3,7 @@
 use crate::{
     app::{App, Talk},
     picture::{read, write},
+    store::Item,
     studio::Wanted,
     texts::Language,
     trouble::Trouble,
@@ -15,7 +16,7 @@ use contract::{
     result::Failure,
 };
 use futures::{FutureExt, future::BoxFuture};
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 use teloxide::types::{ChatId, InputFile, MessageId};
 
 /// Handles one message of the results queue.
@@ -28,12 +29,26 @@ pub fn result(app: Arc<App>, body: String) -> BoxFuture<'static, Result<(), Trou
 }
 
 async fn show(app: &Arc<App>, answer: &Answer) -> Result<(), Trouble> {
-    let chat = ChatId(answer.chat_id);
-    let waiting = app.store.waiting(chat, &answer.prediction_id).await?;
-    if waiting.as_ref().is_some_and(|waiting| waiting.answered) {
-        metrics::counter!("polybot_results_repeated_total").increment(1);
-        return Ok(());
+    let (chat, id) = (ChatId(answer.chat_id), &answer.prediction_id);
+    if !app.store.claim_answer(chat, id).await? {
+        return match app.store.waiting(chat, id).await? {
+            // Another instance shows it, or died over it: the message has to come again.
+            Some(waiting) if !waiting.answered => Err(Trouble::TakenOver),
+            _ => {
+                metrics::counter!("polybot_results_repeated_total").increment(1);
+                Ok(())
+            }
+        };
     }
+    let shown = show_claimed(app, chat, answer).await;
+    if shown.is_err() {
+        app.store.release_answer(chat, id).await?;
+    }
+    shown
+}
+
+async fn show_claimed(app: &Arc<App>, chat: ChatId, answer: &Answer) -> Result<(), Trouble> {
+    let waiting = app.store.waiting(chat, &answer.prediction_id).await?;
     let mut talk = Talk::begin(app, chat, None, 0).await?;
     if talk.settings.language.is_none() {
         talk.language = waiting.as_ref().and_then(|waiting| waiting.language).unwrap_or(talk.language);
@@ -44,26 +59,22 @@ async fn show(app: &Arc<App>, answer: &Answer) -> Result<(), Trouble> {
         Outcome::NothingFound => Said::Text(talk.language.text("predict-nothing", &[])),
         Outcome::Failed(failure) => Said::Text(talk.language.error(failed(talk.language, *failure))),
     };
-    match reply {
+    if let Some(reply) = reply {
         // An edit can be repeated: it is done first, and written down after that.
-        Some(reply) => {
-            match said {
-                Said::Photo(photo, caption) => talk.to().edit_photo(reply, photo, &caption).await?,
-                Said::Text(text) => talk.to().edit_text(reply, &text, None).await?,
-            }
-            app.store.answered(chat, &answer.prediction_id).await.map(drop)
+        match said {
+            Said::Photo(photo, caption) => talk.to().edit_photo(reply, photo, &caption).await?,
+            Said::Text(text) => talk.to().edit_text(reply, &text, None).await?,
         }
-        // A new message cannot: it is written down first.
-        None => {
-            if !app.store.answered(chat, &answer.prediction_id).await? {
-                return Ok(());
-            }
-            let to = (answer.message_id != 0).then_some(MessageId(answer.message_id));
-            match said {
-                Said::Photo(photo, caption) => talk.to().photo(InputFile::memory(photo), &caption, to).await.map(drop),
-                Said::Text(text) => talk.to().text(&text, to, None).await.map(drop),
-            }
-        }
+        return app.store.answered(chat, &answer.prediction_id).await.map(drop);
+    }
+    // A new message cannot: it is written down first.
+    if !app.store.answered(chat, &answer.prediction_id).await? {
+        return Ok(());
+    }
+    let to = (answer.message_id != 0).then_some(MessageId(answer.message_id));
+    match said {
+        Said::Photo(photo, caption) => talk.to().photo(InputFile::memory(photo), &caption, to).await.map(drop),
+        Said::Text(text) => talk.to().text(&text, to, None).await.map(drop),
     }
 }
 
@@ -147,9 +158,9 @@ fn failed(language: Language, failure: Failure) -> String {
 }
 
 /// The parts of a prediction that a user sees, and the objects that belong to it.
-pub fn record(item: &HashMap<String, AttributeValue>) -> Option<Prediction> {
+pub fn record(item: &Item) -> Option<Prediction> {
     let text = |name: &str| item.get(name)?.as_s().ok().cloned();
-    let number = |map: &HashMap<String, AttributeValue>, name: &str| map.get(name)?.as_n().ok()?.parse::<f32>().ok();
+    let number = |map: &Item, name: &str| map.get(name)?.as_n().ok()?.parse::<f32>().ok();
     let labels = item.get(LABELS)?.as_l().ok()?.iter().map(|label| {
         let label = label.as_m().ok()?;
         Some(Label {

@@ -23,18 +23,20 @@ pub fn schema() -> Handler<'static, Outcome> {
         .branch(
             dptree::filter_map(message)
                 .branch(dptree::filter(|m: Message| m.migrate_to_chat_id().is_some()).endpoint(talk::group::migrated))
-                .branch(dptree::filter(talk::is_for_nobody).endpoint(nothing))
-                .branch(dptree::filter_map(talk::command::of).endpoint(talk::command::answer))
-                .branch(dptree::filter_map(talk::photo::album_of).endpoint(albums::join))
-                .branch(dptree::filter_map(talk::photo::of).endpoint(talk::photo::answer))
-                .branch(dptree::filter_map(talk::text::filter_of_reply).endpoint(talk::photo::answer))
+                .branch(dptree::filter(|m: Message| talk::is_for_nobody(&m)).endpoint(nothing))
+                .branch(
+                    dptree::filter_map(|t: Talk, m: Message| talk::command::of(&t, &m)).endpoint(talk::command::answer),
+                )
+                .branch(dptree::filter_map(|m: Message| talk::photo::album_of(&m)).endpoint(albums::join))
+                .branch(dptree::filter_map(|m: Message| talk::photo::of(&m)).endpoint(talk::photo::answer))
+                .branch(dptree::filter_map(|m: Message| talk::text::filter_of_reply(&m)).endpoint(talk::photo::answer))
                 .branch(dptree::filter(|m: Message| m.text().is_some()).endpoint(talk::text::echo))
                 .endpoint(talk::not_understood),
         )
         .branch(
             dptree::filter_map(edited)
-                .branch(dptree::filter_map(talk::photo::album_of).endpoint(albums::edited))
-                .branch(dptree::filter_map(talk::photo::of).endpoint(talk::photo::edited))
+                .branch(dptree::filter_map(|m: Message| talk::photo::album_of(&m)).endpoint(albums::edited))
+                .branch(dptree::filter_map(|m: Message| talk::photo::of(&m)).endpoint(talk::photo::edited))
                 .endpoint(nothing),
         )
         .branch(dptree::filter_map(tap).endpoint(talk::button::tapped))

@@ -44,8 +44,8 @@ pub async fn over_rate(talk: &Talk) -> Result<(), Trouble> {
 }
 
 /// Somebody joined, a title changed, another bot speaks: messages that want no answer.
-pub fn is_for_nobody(message: Message) -> bool {
-    !matches!(message.kind, MessageKind::Common(_)) || message.from.is_some_and(|user| user.is_bot)
+pub fn is_for_nobody(message: &Message) -> bool {
+    !matches!(message.kind, MessageKind::Common(_)) || message.from.as_ref().is_some_and(|user| user.is_bot)
 }
 
 /// A sticker, a voice message, a file that is no picture.

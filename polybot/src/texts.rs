@@ -146,10 +146,7 @@ impl Language {
     /// The name of a class of the detector.
     pub fn class(self, class: &str) -> String {
         let key = format!("class-{}", class.replace(' ', "-"));
-        match BUNDLES[self as usize].has_message(&key) {
-            true => self.text(&key, &[]),
-            false => class.to_owned(),
-        }
+        if BUNDLES[self as usize].has_message(&key) { self.text(&key, &[]) } else { class.to_owned() }
     }
 }
 

@@ -104,7 +104,7 @@ async fn one(app: &Arc<App>, queue: &str, name: &'static str, message: &Message,
         tokio::select! {
             outcome = &mut handled => break outcome,
             // The message stays invisible while it is in work.
-            () = tokio::time::sleep(Duration::from_secs(20)) => hide(app, queue, receipt, Duration::from_secs(60)).await,
+            () = tokio::time::sleep(Duration::from_secs(20)) => hide(app, queue, receipt, Duration::from_mins(1)).await,
         }
     };
     match outcome.as_ref().map_err(Trouble::remedy) {

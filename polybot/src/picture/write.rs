@@ -44,9 +44,10 @@ pub fn photo(picture: Picture) -> Result<File, ImageError> {
         return Ok(File { sent_as: SentAs::ThinDocument, ..file });
     }
     let sides = picture.width() + picture.height();
-    let (mut picture, mut sent_as) = match sides <= PHOTO_SIDES {
-        true => (picture, SentAs::Photo),
-        false => (shrink(picture, PHOTO_SIDES, sides), SentAs::ScaledPhoto),
+    let (mut picture, mut sent_as) = if sides <= PHOTO_SIDES {
+        (picture, SentAs::Photo)
+    } else {
+        (shrink(picture, PHOTO_SIDES, sides), SentAs::ScaledPhoto)
     };
     let mut bytes = jpeg(&picture, 90)?;
     while bytes.len() > PHOTO_BYTES {

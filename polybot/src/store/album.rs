@@ -39,7 +39,7 @@ pub struct Album {
     pub parts: Vec<Part>,
     /// What is wanted of it, if a caption came.
     pub wish: Option<Wish>,
-    /// How often it was claimed.
+    /// How often this version was claimed.
     pub tries: u32,
 }
 
@@ -62,7 +62,7 @@ impl Store {
         wish: Option<&Wish>,
     ) -> Result<Joined, Trouble> {
         let name = format!("{PART}{}", part.message);
-        let mut set = "SET #part = :part, expiresAt = :end, progress = :open".to_owned();
+        let mut set = "SET #part = :part, expiresAt = :end, progress = :open, tries = :zero".to_owned();
         let mut update = self
             .update(&pk(chat), &sk(group))
             .condition_expression("attribute_not_exists(progress) OR progress <> :done")
@@ -71,6 +71,7 @@ impl Store {
             .expression_attribute_values(":end", ends_after(KEPT_HOURS))
             .expression_attribute_values(":open", s("open"))
             .expression_attribute_values(":done", s("done"))
+            .expression_attribute_values(":zero", n(0))
             .expression_attribute_values(":one", n(1))
             .return_values(ReturnValue::AllNew);
         if let Some(wish) = wish {
@@ -87,9 +88,10 @@ impl Store {
     pub async fn reopen_album(&self, chat: ChatId, group: &str, wish: &Wish) -> Result<Option<u64>, Trouble> {
         let update = self
             .update(&pk(chat), &sk(group))
-            .update_expression(format!("SET progress = :open{WISH} ADD ver :one"))
+            .update_expression(format!("SET progress = :open, tries = :zero{WISH} ADD ver :one"))
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":open", s("open"))
+            .expression_attribute_values(":zero", n(0))
             .expression_attribute_values(":one", n(1))
             .return_values(ReturnValue::AllNew);
         match conditional(with_wish(update, wish)).await? {

@@ -1,6 +1,6 @@
 //! Photos that wait for the detector.
 
-use super::{Store, Written, chat::pk, conditional, ends_after, n, now, number, s, seconds, text};
+use super::{Store, Written, chat::pk, conditional, ends_after, millis, n, now, number, s, seconds, text};
 use crate::{texts::Language, trouble::Trouble};
 use teloxide::types::{ChatId, MessageId};
 
@@ -58,6 +58,27 @@ impl Store {
             .condition_expression("progress = :shown")
             .expression_attribute_values(":sent", s("sent"))
             .expression_attribute_values(":shown", s("shown"));
+        conditional(update).await.map(drop)
+    }
+
+    /// Takes the right to show the answer; false where another instance has it, or the user has the answer.
+    pub async fn claim_answer(&self, chat: ChatId, prediction: &str) -> Result<bool, Trouble> {
+        let update = self
+            .update(&pk(chat), &sk(prediction))
+            .update_expression("SET leaseEnd = :end, expiresAt = :kept")
+            .condition_expression(
+                "(attribute_not_exists(progress) OR progress <> :answered) AND (attribute_not_exists(leaseEnd) OR leaseEnd < :now)",
+            )
+            .expression_attribute_values(":answered", s("answered"))
+            .expression_attribute_values(":end", millis(now() + self.lease))
+            .expression_attribute_values(":kept", ends_after(KEPT_HOURS))
+            .expression_attribute_values(":now", millis(now()));
+        Ok(matches!(conditional(update).await?, Written::Yes(_)))
+    }
+
+    /// Lets another try show the answer at once.
+    pub async fn release_answer(&self, chat: ChatId, prediction: &str) -> Result<(), Trouble> {
+        let update = self.update(&pk(chat), &sk(prediction)).update_expression("REMOVE leaseEnd");
         conditional(update).await.map(drop)
     }
 

@@ -27,7 +27,7 @@ pub enum Command {
 }
 
 /// The command of a message. `help` and `hello` count as one, if nothing else is said; a command to another bot does not.
-pub fn of(talk: Talk, message: Message) -> Option<Command> {
+pub fn of(talk: &Talk, message: &Message) -> Option<Command> {
     let said = message.text()?.trim().to_lowercase();
     if said == "help" || said == "hello" {
         return Some(Command::Help);

@@ -31,22 +31,22 @@ pub struct Wish {
 pub struct Group(pub String, pub Source);
 
 /// The album that a message's picture belongs to.
-pub fn album_of(message: Message) -> Option<Group> {
-    Some(Group(message.media_group_id()?.0.clone(), Source::of_message(&message)?))
+pub fn album_of(message: &Message) -> Option<Group> {
+    Some(Group(message.media_group_id()?.0.clone(), Source::of_message(message)?))
 }
 
 /// The picture of a message.
-pub fn of(message: Message) -> Option<Wish> {
-    let source = Source::of_message(&message)?;
+pub fn of(message: &Message) -> Option<Wish> {
+    let source = Source::of_message(message)?;
     Some(Wish { source, caption: message.caption().unwrap_or_default().to_owned(), message: message.id })
 }
 
 /// Answers an edited caption, once for each caption.
 pub async fn edited(talk: Talk, wish: Wish) -> Result<(), Trouble> {
-    match talk.app.store.is_new_caption(talk.chat, wish.message, &wish.caption, talk.update).await? {
-        true => answer(talk, wish).await,
-        false => Ok(()),
+    if talk.app.store.is_new_caption(talk.chat, wish.message, &wish.caption, talk.update).await? {
+        answer(talk, wish).await?;
     }
+    Ok(())
 }
 
 /// Does what is wanted of a picture.
@@ -102,9 +102,11 @@ pub async fn send(talk: &Talk, file: File, source: &Source, to: Option<MessageId
     let notes: Vec<&str> = [notes, &note].into_iter().filter(|note| !note.is_empty()).collect();
     let as_photo = matches!(file.sent_as, SentAs::Photo | SentAs::ScaledPhoto);
     let input = InputFile::memory(file.bytes).file_name(name_of(source, file.format));
-    let sent = match as_photo {
-        true => talk.to().photo(input, &notes.join("\n"), to).await?,
-        false => talk.to().document(input, &notes.join("\n"), to).await?,
+    let notes = notes.join("\n");
+    let sent = if as_photo {
+        talk.to().photo(input, &notes, to).await?
+    } else {
+        talk.to().document(input, &notes, to).await?
     };
     let stack: Vec<Kept> =
         [Some(source.kept.clone()), sent.as_ref().and_then(telegram::kept)].into_iter().flatten().collect();

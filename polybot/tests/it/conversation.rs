@@ -35,7 +35,7 @@ async fn texts_photos_files_buttons_and_commands() {
         groups(&world),
     );
     assert!(world.calls("setMyCommands") >= 2);
-    assert_eq!(world.counted("polybot_updates_given_up_total").await, 0.0);
+    assert_eq!(world.counted("polybot_updates_given_up_total").await, 0);
 }
 
 async fn texts(user: User) {

@@ -114,7 +114,8 @@ async fn an_album_is_predicted_photo_by_photo_and_a_late_detector_is_told() {
     for job in &jobs {
         let reply = i64::from(job.reply_id.unwrap());
         let words = "the photo with what was found";
-        let found = user.wait_for(words, |all| all.iter().find(|m| m.id == reply && m.photo().is_some()).cloned()).await;
+        let found =
+            user.wait_for(words, |all| all.iter().find(|m| m.id == reply && m.photo().is_some()).cloned()).await;
         assert!(plain(found.unwrap().text()).contains("כלב: 2"));
     }
 }

@@ -159,13 +159,13 @@ impl World {
     }
 
     /// What all bots have counted under this name so far.
-    pub async fn counted(&self, name: &str) -> f64 {
-        let mut sum = 0.0;
+    pub async fn counted(&self, name: &str) -> u64 {
+        let mut sum = 0;
         for bot in &self.bots {
             let text = reqwest::get(format!("{}/metrics", bot.url)).await.unwrap().text().await.unwrap();
             let values =
-                text.lines().filter(|l| l.starts_with(name)).filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok());
-            sum += values.sum::<f64>();
+                text.lines().filter(|l| l.starts_with(name)).filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok());
+            sum += values.sum::<u64>();
         }
         sum
     }

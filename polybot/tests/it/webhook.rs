@@ -74,7 +74,11 @@ async fn only_telegram_is_heard_and_each_update_once() {
     // Told to end in the middle of work, a bot finishes it first.
     world.telegram.fault(Fault::next("sendPhoto", FaultKind::Slow { milliseconds: 1500 }));
     user.send_photo(jpeg(320, 240, [9, 99, 199]), "sepia").await.unwrap();
-    world.telegram.wait_until(|t| t.calls().iter().rev().find(|c| c.method == "sendPhoto" && c.status.is_none()).map(drop)).await.unwrap();
+    world
+        .telegram
+        .wait_until(|t| t.calls().iter().rev().find(|c| c.method == "sendPhoto" && c.status.is_none()).map(drop))
+        .await
+        .unwrap();
     for bot in &mut world.bots {
         assert!(bot.terminate().await.success());
     }
@@ -102,7 +106,7 @@ async fn a_missing_variable_is_one_line_and_a_wrong_token_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_token_is_taken_up_and_pollers_take_turns() {
+async fn pollers_take_turns() {
     let mut world = World::without_bots().await;
     world.flags.push("--polling".into());
     world.start_bots(2).await;
@@ -111,10 +115,12 @@ async fn a_new_token_is_taken_up_and_pollers_take_turns() {
         user.send_text(word).unwrap();
         assert_eq!(plain(user.next_message(SOON).await.unwrap().text()), format!("Your original message: {word}"));
     }
+    world.telegram.settled().await.unwrap();
     // The one that polls dies, whichever it is: the other goes on.
     world.replace(0).await;
     user.send_text("three").unwrap();
     assert_eq!(plain(user.next_message(SOON).await.unwrap().text()), "Your original message: three");
+    world.telegram.settled().await.unwrap();
     world.replace(1).await;
     user.send_text("four").unwrap();
     assert_eq!(plain(user.next_message(SOON).await.unwrap().text()), "Your original message: four");
@@ -133,4 +139,27 @@ async fn a_new_token_is_taken_up_and_pollers_take_turns() {
     user.send_text("five").unwrap();
     assert_eq!(plain(user.next_message(SOON).await.unwrap().text()), "Your original message: five");
     assert!(bot.terminate().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_token_is_taken_up_without_a_restart() {
+    let mut world = World::without_bots().await;
+    world.flags.extend(["--refresh", "200"].map(str::to_owned));
+    world.start_bots(1).await;
+    let token = "222222:another-token-of-another-bot";
+    world.telegram.add_bot(token).unwrap();
+    let status = async |token: &str| {
+        let post = reqwest::Client::new().post(format!("{}/telegram/abc", world.bots[0].url)).body("{}");
+        post.header(SECRET_HEADER, contract::webhook::secret(token)).send().await.unwrap().status().as_u16()
+    };
+    assert_eq!((status(world.telegram.token()).await, status(token).await), (400, 401));
+    let secret = json!({ env::TELEGRAM_TOKEN: token }).to_string();
+    world.secrets.put_secret_value().secret_id("token").secret_string(secret).send().await.unwrap();
+    let taken_up = async {
+        while status(token).await != 400 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(SOON, taken_up).await.unwrap();
+    assert_eq!(status(world.telegram.token()).await, 401);
 }
