@@ -1,0 +1,42 @@
+//! Resize: to a share of the picture's size, by cubic interpolation that takes all pixels into account.
+
+use crate::picture::{Picture, Raster};
+use fast_image_resize::{
+    FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
+    images::{Image, ImageRef},
+};
+
+/// The least percentage.
+pub const MIN: u32 = 1;
+/// The greatest percentage.
+pub const MAX: u32 = 1000;
+
+/// The size at `percent` of the picture's own, at least one pixel.
+pub fn size_at(picture: &Picture, percent: u32) -> (usize, usize) {
+    let side = |n: usize| ((n * percent as usize + 50) / 100).max(1);
+    (side(picture.width()), side(picture.height()))
+}
+
+/// The picture at another size.
+pub fn to_size(picture: Picture, width: usize, height: usize) -> Picture {
+    if (picture.width(), picture.height()) == (width, height) {
+        return picture;
+    }
+    match picture {
+        Picture::Gray(raster) => Picture::Gray(resized(&raster, width, height, PixelType::U8)),
+        Picture::Rgb(raster) => Picture::Rgb(resized(&raster, width, height, PixelType::U8x4)),
+        Picture::Rgba(raster) => Picture::Rgba(resized(&raster, width, height, PixelType::U8x4)),
+    }
+}
+
+fn resized<const N: usize>(from: &Raster<N>, width: usize, height: usize, pixels: PixelType) -> Raster<N> {
+    let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let mut to = Image::new(side(width), side(height), pixels);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    #[expect(clippy::expect_used, reason = "the buffer has the length of its size, and both have one pixel type")]
+    {
+        let from = ImageRef::new(side(from.width()), side(from.height()), from.bytes(), pixels).expect("sizes agree");
+        Resizer::new().resize(&from, &mut to, &options).expect("types agree");
+    }
+    Raster::new(width, height, to.into_vec())
+}

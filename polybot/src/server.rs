@@ -1,0 +1,194 @@
+//! The HTTP side: Telegram's deliveries, health, metrics. An update is acknowledged after it is handled, or durable.
+
+use crate::{
+    app::App,
+    schema::{self, Outcome},
+    store::seen::Claim,
+    trouble::{Remedy, Trouble},
+};
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use dptree::Handler;
+use std::{sync::Arc, time::Duration};
+use teloxide::types::{Update, UpdateId, UpdateKind};
+
+/// The largest update that Telegram sends is far smaller.
+const MAX_BODY: usize = 1 << 20;
+/// An update whose handling broke off so often is given up.
+const MAX_TRIES: u32 = 5;
+
+/// What the routes share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Everything.
+    pub app: Arc<App>,
+    /// What answers updates.
+    pub schema: Handler<'static, Outcome>,
+}
+
+/// The routes.
+pub fn routes(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/telegram/{digest}", post(delivery))
+        .route("/health", get(|| async { "ok\n" }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(|State(shared): State<Shared>| async move { shared.app.metrics.render() }))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(Shared { app, schema: schema::schema() })
+}
+
+async fn ready(State(Shared { app, .. }): State<Shared>) -> Response {
+    match app.store.ready().await {
+        Ok(()) if !app.is_stopping() => "ready\n".into_response(),
+        Ok(()) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
+        Err(trouble) => {
+            tracing::warn!("not ready: {}", trouble.chain());
+            (StatusCode::SERVICE_UNAVAILABLE, "the chats table does not answer\n").into_response()
+        }
+    }
+}
+
+async fn delivery(
+    State(shared): State<Shared>,
+    Path(digest): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let identity = shared.app.identity.now();
+    let given = headers.get(contract::webhook::SECRET_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
+    if !same(given, identity.secret.as_bytes()) {
+        metrics::counter!("polybot_deliveries_total", "outcome" => "forged").increment(1);
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    let Ok(update) = serde_json::from_slice::<Update>(&body) else {
+        metrics::counter!("polybot_deliveries_total", "outcome" => "unreadable").increment(1);
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    if identity.path.as_deref().is_some_and(|path| path.rsplit('/').next() != Some(&digest)) {
+        // The webhook is of a certificate before this one, or after it: no reason to refuse, but worth to be seen.
+        metrics::counter!("polybot_deliveries_of_other_path_total").increment(1);
+    }
+    // In a task of its own: a connection that breaks does not break off the work.
+    match tokio::spawn(async move { take(&shared, update).await }).await {
+        Ok(response) => response,
+        Err(_) => later(Duration::from_secs(5)),
+    }
+}
+
+/// Compares without telling by the time where two strings differ.
+fn same(given: &[u8], wanted: &[u8]) -> bool {
+    let different = given.iter().zip(wanted).fold(0, |different, (a, b)| std::hint::black_box(different | (a ^ b)));
+    given.len() == wanted.len() && different == 0
+}
+
+/// Handles an update, unless another instance does or did.
+async fn take(shared: &Shared, update: Update) -> Response {
+    let Shared { app, schema } = shared;
+    let outcome = once(app, schema, update).await;
+    let (name, response) = match outcome {
+        Ok(Taken::Handled) => ("handled", StatusCode::OK.into_response()),
+        Ok(Taken::Before) => ("repeated", StatusCode::OK.into_response()),
+        Ok(Taken::InWork) => ("in work", later(Duration::from_secs(1))),
+        Ok(Taken::Later(wait)) => ("later", later(wait)),
+        Err(trouble) => {
+            tracing::warn!("an update has to come again: {}", trouble.chain());
+            ("failed", later(Duration::from_secs(2)))
+        }
+    };
+    metrics::counter!("polybot_deliveries_total", "outcome" => name).increment(1);
+    response
+}
+
+/// How it went with an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It is answered.
+    Handled,
+    /// It was answered before.
+    Before,
+    /// Another is at work on it.
+    InWork,
+    /// It cannot be answered now.
+    Later(Duration),
+}
+
+/// Handles an update once among all instances.
+pub async fn once(app: &Arc<App>, schema: &Handler<'static, Outcome>, update: Update) -> Result<Taken, Trouble> {
+    let id = update.id;
+    if matches!(update.kind, UpdateKind::Error(_)) {
+        // Of a kind, or with a field, that this program does not know: refusing it would block the chat's queue.
+        return Ok(Taken::Handled);
+    }
+    let tries = match app.store.claim_update(id).await? {
+        Claim::Ours(tries) => tries,
+        Claim::InWork => return Ok(Taken::InWork),
+        Claim::Done => return Ok(Taken::Before),
+    };
+    if tries > 1 {
+        // An instance died over it: what it sent last may be sent again.
+        metrics::counter!("polybot_updates_repeated_total").increment(1);
+    }
+    let started = std::time::Instant::now();
+    let outcome = with_signs_of_life(app, id, schema::handle(schema, app, update)).await;
+    metrics::histogram!("polybot_update_seconds").record(started.elapsed().as_secs_f64());
+    match outcome.as_ref().map_err(Trouble::remedy) {
+        Ok(()) | Err(Remedy::Nothing) => {}
+        Err(Remedy::Again(wait)) => {
+            if let Err(trouble) = &outcome {
+                tracing::warn!("an update has to come again: {}", trouble.chain());
+            }
+            app.store.release_update(id).await?;
+            return Ok(Taken::Later(wait));
+        }
+        Err(Remedy::GiveUp) if tries < MAX_TRIES && matches!(outcome, Err(Trouble::BrokenOff)) => {
+            app.store.release_update(id).await?;
+            return Ok(Taken::Later(Duration::from_secs(1)));
+        }
+        Err(Remedy::GiveUp) => {
+            if let Err(trouble) = &outcome {
+                tracing::error!("an update is given up: {}", trouble.chain());
+            }
+            metrics::counter!("polybot_updates_given_up_total").increment(1);
+        }
+    }
+    app.store.finish_update(id).await?;
+    Ok(Taken::Handled)
+}
+
+/// Renews the lease of an update while it is in work.
+async fn with_signs_of_life(app: &Arc<App>, id: UpdateId, work: impl Future<Output = Outcome>) -> Outcome {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            outcome = &mut work => return outcome,
+            () = tokio::time::sleep(app.store.lease() / 3) => {
+                if let Err(trouble) = app.store.renew_update(id).await {
+                    tracing::warn!("a lease cannot be renewed: {}", trouble.chain());
+                }
+            }
+        }
+    }
+}
+
+fn later(wait: Duration) -> Response {
+    let mut response = StatusCode::SERVICE_UNAVAILABLE.into_response();
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_the_same_secret_is_the_same() {
+        assert!(super::same(b"abc", b"abc"));
+        for other in [b"abd".as_slice(), b"ab", b"abcd", b""] {
+            assert!(!super::same(other, b"abc"));
+        }
+    }
+}

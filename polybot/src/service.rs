@@ -1,0 +1,73 @@
+//! The whole process: server or poller, consumers of both queues, refresh of the secrets, an orderly end.
+
+use crate::{
+    app::App,
+    polling::{self, CannotPoll, TakeOver},
+    results, server,
+    telegram::call,
+    texts::{COMMANDS, Language},
+    work,
+};
+use std::sync::Arc;
+use teloxide::{
+    payloads::SetMyCommandsSetters,
+    prelude::{Request, Requester},
+    types::BotCommand,
+};
+use tokio::net::TcpListener;
+
+/// How updates come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Telegram delivers them.
+    Webhook,
+    /// The bot asks for them.
+    Polling(TakeOver),
+}
+
+/// Runs until the process is told to end, and what is in work is done.
+pub async fn run(app: Arc<App>, listener: TcpListener, mode: Mode) -> Result<(), CannotPoll> {
+    tokio::spawn(set_commands(Arc::clone(&app)));
+    tokio::spawn(refresh(Arc::clone(&app)));
+    let consumers = [
+        tokio::spawn(work::consume(Arc::clone(&app), app.config.results_queue.clone(), "results", results::result)),
+        tokio::spawn(work::consume(Arc::clone(&app), app.config.work_queue.clone(), "work", work::work)),
+    ];
+    let end = Arc::clone(&app);
+    let server = axum::serve(listener, server::routes(Arc::clone(&app)));
+    let server = tokio::spawn(server.with_graceful_shutdown(async move { end.stopped().await }).into_future());
+    if let Mode::Polling(take_over) = mode {
+        polling::poll(Arc::clone(&app), take_over).await?;
+    }
+    // A task that panicked has said so already.
+    let _ = server.await;
+    for consumer in consumers {
+        let _ = consumer.await;
+    }
+    Ok(())
+}
+
+/// Tells Telegram the menu of commands in every language.
+async fn set_commands(app: Arc<App>) {
+    let bot = app.identity.now().bot.clone();
+    for (language, code) in [(Language::English, None), (Language::Hebrew, Some("he"))] {
+        let commands = COMMANDS.map(|name| BotCommand::new(name, language.text(&format!("command-{name}"), &[])));
+        let set = call("setMyCommands", || {
+            let set = bot.set_my_commands(commands.clone());
+            match code {
+                Some(code) => set.language_code(code).send(),
+                None => set.send(),
+            }
+        });
+        if let Err(trouble) = set.await {
+            tracing::warn!("the menu of commands is not set: {}", trouble.chain());
+        }
+    }
+}
+
+async fn refresh(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(app.config.timing.refresh).await;
+        app.identity.refresh(&app.config).await;
+    }
+}

@@ -1,0 +1,132 @@
+//! Albums, whose photos come to either of two bot processes.
+
+use super::setting::{SOON, World, alike, colour_at, encoded, jpeg, plain};
+use image::{DynamicImage, ImageFormat};
+use local::telegram::{Attachment, Content, Message, Order, User};
+
+const RED: [u8; 3] = [220, 30, 30];
+const GREEN: [u8; 3] = [30, 200, 40];
+const BLUE: [u8; 3] = [40, 60, 220];
+
+async fn next(user: &User) -> Message {
+    user.next_message(SOON).await.unwrap()
+}
+
+async fn picture(user: &User, message: &Message) -> DynamicImage {
+    image::load_from_memory(&user.download(message).await.unwrap()).unwrap()
+}
+
+fn photos(colours: &[[u8; 3]]) -> Vec<bytes::Bytes> {
+    colours.iter().map(|colour| jpeg(120, 80, *colour).into()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn albums_are_answered_whole_whichever_instance_gets_which_photo() {
+    let world = World::new().await;
+    // Two users at once, with different directions: neither sees the other's.
+    tokio::join!(
+        across(world.telegram.user(1, "Ada")),
+        below(world.telegram.user(2, "Bert")),
+        sizes(world.telegram.user(3, "Cem")),
+        filtered(world.telegram.user(4, "Dina")),
+        documents(world.telegram.user(5, "Emil")),
+        buttons(world.telegram.user(6, "Finn")),
+        edited(world.telegram.user(7, "Gil")),
+    );
+    // Both had photos of albums to work on.
+    for bot in &world.bots {
+        let text = reqwest::get(format!("{}/metrics", bot.url)).await.unwrap().text().await.unwrap();
+        assert!(text.contains("polybot_deliveries_total{outcome=\"handled\"}"));
+    }
+    assert_eq!(world.counted("polybot_albums_repeated_total").await, 0);
+}
+
+async fn across(user: User) {
+    user.send_album(photos(&[RED, GREEN, BLUE]), "concat").await.unwrap();
+    let found = picture(&user, &next(&user).await).await;
+    assert_eq!((found.width(), found.height()), (360, 80));
+    for (x, colour) in [(60, RED), (180, GREEN), (300, BLUE)] {
+        assert!(alike(colour_at(&found, x, 60), colour), "{x}: {:?}", colour_at(&found, x, 60));
+    }
+}
+
+async fn below(user: User) {
+    user.send_album(photos(&[RED, GREEN]), "sepia, concat vertical above, mirror").await.unwrap();
+    let found = picture(&user, &next(&user).await).await;
+    assert_eq!((found.width(), found.height()), (120, 160));
+    // The second lies above the first, and the dark corners are on the right.
+    assert!(alike(colour_at(&found, 110, 5), [0, 0, 0]) && alike(colour_at(&found, 110, 85), [0, 0, 0]));
+}
+
+async fn sizes(user: User) {
+    let files = vec![jpeg(120, 80, RED).into(), jpeg(300, 160, GREEN).into(), jpeg(20, 20, BLUE).into()];
+    user.send_album(files, "concat").await.unwrap();
+    let answer = next(&user).await;
+    let found = picture(&user, &answer).await;
+    assert_eq!((found.width(), found.height()), (120 + 150 + 20, 80));
+    assert!(answer.text().contains("scaled down") && answer.text().contains("white around"), "{}", answer.text());
+}
+
+async fn filtered(user: User) {
+    let sent = user.send_album(photos(&[RED, GREEN]), "rotate").await.unwrap();
+    for _ in &sent {
+        let answer = next(&user).await;
+        assert_eq!((picture(&user, &answer).await.width(), answer.album.is_some()), (80, true));
+    }
+    user.send_album(photos(&[RED, GREEN]), "rotat").await.unwrap();
+    assert!(plain(next(&user).await.text()).contains("Did you mean “rotate”?"));
+}
+
+async fn documents(user: User) {
+    let file = |name: &str, colour| Attachment {
+        name: name.into(),
+        bytes: encoded(3000, 40, colour, ImageFormat::Png).into(),
+    };
+    user.send_documents(vec![file("a.png", RED), file("b.png", GREEN)], "concat vertical").await.unwrap();
+    let answer = next(&user).await;
+    assert!(matches!(answer.content, Content::Document { .. }));
+    assert_eq!(picture(&user, &answer).await.height(), 80);
+}
+
+async fn buttons(user: User) {
+    let sent = user.send_album(photos(&[RED, GREEN]), "").await.unwrap();
+    let asked = next(&user).await;
+    assert_eq!(
+        (plain(asked.text()).as_str(), asked.reply_to),
+        ("What shall I do with these 2 photos?", Some(sent[0].id))
+    );
+    user.tap(asked.id, "concat").unwrap();
+    assert_eq!(picture(&user, &next(&user).await).await.width(), 240);
+}
+
+async fn edited(user: User) {
+    let sent = user.send_album(photos(&[RED, GREEN]), "concat").await.unwrap();
+    assert_eq!(picture(&user, &next(&user).await).await.width(), 240);
+    user.edit_caption(sent[0].id, "concat vertical").unwrap();
+    assert_eq!(picture(&user, &next(&user).await).await.width(), 120);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeated_and_reordered_photos_end_in_one_picture() {
+    let world = World::new().await;
+    let users: Vec<User> = (1..=4).map(|id| world.telegram.user(id, "Ada")).collect();
+    world.telegram.hold();
+    world.telegram.duplicate_next(8);
+    for user in &users {
+        user.send_album(photos(&[RED, GREEN, BLUE]), "concat").await.unwrap();
+    }
+    world.telegram.release(Order::Reversed);
+    for user in &users {
+        let found = picture(user, &next(user).await).await;
+        assert_eq!(found.width(), 360);
+        // In the order in which they were sent, not in which they came.
+        assert!(alike(colour_at(&found, 60, 60), RED) && alike(colour_at(&found, 300, 60), BLUE));
+    }
+    world.telegram.settled().await.unwrap();
+    // Everything that an update left on the queue has been looked at when a text's answer comes after it.
+    for user in &users {
+        user.send_text("and now?").unwrap();
+        assert!(next(user).await.text().starts_with("Your original message"));
+    }
+    assert_eq!(world.calls("sendPhoto"), users.len());
+}
