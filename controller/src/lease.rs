@@ -95,7 +95,8 @@ impl<S: Store> Lease<S> {
                     let still = match &watched {
                         Some((before, since)) if before == record => since.elapsed() > terms.time_to_live,
                         _ => {
-                            if watched.as_ref().is_none_or(|(before, _)| before.owner != record.owner) {
+                            let other = watched.as_ref().is_none_or(|(before, _)| before.owner != record.owner);
+                            if other && !record.owner.is_empty() {
                                 told(record);
                             }
                             watched = Some((record.clone(), Instant::now()));

@@ -54,7 +54,7 @@ impl Telegram {
 
     /// `getWebhookInfo`.
     pub async fn webhook_info(&self) -> Fact<WebhookInfo> {
-        self.call("getWebhookInfo", Form::new()).await
+        self.call("getWebhookInfo", None).await
     }
 
     /// `setWebhook`. With a certificate it is never a no-op.
@@ -63,22 +63,28 @@ impl Telegram {
         if let Some(pem) = certificate {
             form = form.part("certificate", Part::text(pem).file_name("certificate.pem"));
         }
-        self.call("setWebhook", form).await
+        self.call("setWebhook", Some(form)).await
     }
 
     /// `deleteWebhook`.
     pub async fn delete_webhook(&self) -> Fact<bool> {
-        self.call("deleteWebhook", Form::new()).await
+        self.call("deleteWebhook", None).await
     }
 
     /// The token is part of the URL, so no error carries the URL.
-    async fn call<T: for<'de> Deserialize<'de>>(&self, method: &str, form: Form) -> Fact<T> {
+    async fn call<T: for<'de> Deserialize<'de>>(&self, method: &str, form: Option<Form>) -> Fact<T> {
         let token = self.token.as_ref().map_err(Clone::clone)?.expose();
         let url = format!("{}/bot{token}/{method}", self.api_url);
         let fail = |e: reqwest::Error| {
             format!("Telegram cannot be reached at {}: {}", self.api_url, innermost(&e.without_url()))
         };
-        let reply = self.http.post(url).multipart(form).send().await.map_err(fail)?;
+        let call = self.http.post(url);
+        // A form without a part is no form.
+        let call = match form {
+            Some(form) => call.multipart(form),
+            None => call,
+        };
+        let reply = call.send().await.map_err(fail)?;
         let reply: Reply<T> = reply.json().await.map_err(fail)?;
         match reply {
             Reply { ok: true, result: Some(result), .. } => Ok(result),

@@ -821,11 +821,25 @@ class Control:
             return answer(start_response, "200 OK", {})
         if path.startswith("/_local/role/"):
             return answer(start_response, "200 OK", access.issue(path.rsplit("/", 1)[-1]))
+        if path.startswith("/_local/certificate/"):
+            found = certificate_of(path.rsplit("/", 1)[-1])
+            return answer(start_response, "200 OK" if found else "404 Not Found", found or {"error": "no certificate"})
         if path == "/_local/calls":
             # The calls since this was last asked.
             calls, self.calls = self.calls, []
             return answer(start_response, "200 OK", calls)
         return answer(start_response, "404 Not Found", {"error": f"no route {path}"})
+
+
+def certificate_of(host):
+    """The imported certificate of a host with its key, as a load balancer gets it; real AWS hands out no key."""
+    from moto.acm.models import acm_backends
+    for backend in acm_backends[ACCOUNT].values():
+        for bundle in backend._certificates.values():
+            if bundle.common_name == host:
+                text = lambda b: b.decode() if isinstance(b, bytes) else b  # noqa: E731
+                return {"certificate": text(bundle.cert), "key": text(bundle.key)}
+    return None
 
 
 def answer(start_response, status, value):

@@ -1,4 +1,5 @@
 //! A laptop's stand-ins for what Polybot runs on, for the demo and the tests.
 
 pub mod aws;
+pub mod front;
 pub mod telegram;
