@@ -149,6 +149,9 @@ pub struct RunArgs {
     /// Time between two passes over a stack at rest, spread by a tenth.
     #[arg(long, default_value = "5m", value_parser = duration)]
     pub interval: Duration,
+    /// How long this program may be silent before another one takes over.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub lease: Duration,
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, default_value = "127.0.0.1:9090")]
     pub listen: std::net::SocketAddr,
@@ -166,6 +169,9 @@ pub struct Pace {
     /// One pass only: what has to wait is left to the next run.
     #[arg(long)]
     pub once: bool,
+    /// How long this run may be silent before another one takes over.
+    #[arg(long, default_value = "60s", value_parser = duration)]
+    pub lease: Duration,
 }
 
 /// Arguments of `destroy`.

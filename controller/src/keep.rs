@@ -86,6 +86,7 @@ impl Pace {
 pub async fn keep(
     mut specs: watch::Receiver<Arc<PolybotStack>>,
     interval: Duration,
+    lease: Duration,
     stop: Stop,
     told: impl Fn(&str, End),
 ) {
@@ -96,7 +97,7 @@ pub async fn keep(
         let name = spec.metadata.name.clone().unwrap_or_default();
         let begun = Instant::now();
         let end = match Connection::open(spec.clone()).await {
-            Ok(connection) => pass(&connection, &stop).await,
+            Ok(connection) => pass(&connection, lease, &stop).await,
             Err(error) => {
                 report_connect_error(&name, &error);
                 End::Failed
@@ -131,7 +132,7 @@ fn report_connect_error(name: &str, error: &ConnectError) {
 
 /// One pass: looks, and does what is needed within the limits of the spec. Asks nobody: data never goes, and no more is deleted
 /// at once than the spec allows.
-pub async fn pass(connection: &Connection, stop: &Stop) -> End {
+pub async fn pass(connection: &Connection, lease: Duration, stop: &Stop) -> End {
     let name = &connection.aws.ownership.stack;
     let allow = Allow::default();
     let (_, plan) = connection.look(Goal::Converge, &allow).await;
@@ -156,7 +157,7 @@ pub async fn pass(connection: &Connection, stop: &Stop) -> End {
     let told =
         |holder: &crate::lease::Record| tracing::debug!(stack = name, holder = holder.owner, "waits for the lease");
     let lease: Option<Lease<Table>> = tokio::select! {
-        taken = connection.lease(told) => taken.map_err(|error| tracing::warn!(stack = name, %error, "goes on without a lease")).ok(),
+        taken = connection.lease(lease, told) => taken.map_err(|error| tracing::warn!(stack = name, %error, "goes on without a lease")).ok(),
         () = stop.asked() => return End::Waiting,
     };
     // Whoever held it may have done the work meanwhile.

@@ -57,11 +57,11 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Those of this process, with the time to live of one minute.
-    pub fn of_this_process() -> Self {
+    /// Those of this process.
+    pub fn of_this_process(time_to_live: Duration) -> Self {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "this-machine".to_owned());
         let owner = format!("{host}/{}/{}", std::process::id(), uuid::Uuid::new_v4().simple());
-        Self { owner, time_to_live: Duration::from_mins(1), poll: Duration::from_secs(2) }
+        Self { owner, time_to_live, poll: Duration::from_secs(2).min(time_to_live / 4) }
     }
 
     fn record(&self, fence: u64, beat: u64, now: i64) -> Record {

@@ -11,7 +11,7 @@ use crate::{
     stack,
     telegram::Telegram,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What the pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +91,14 @@ impl Connection {
     }
 
     /// Takes the lease on the stack, waiting while another controller holds it. The table of leases is made if need be.
-    pub async fn lease(&self, told: impl Fn(&lease::Record)) -> aws::Result<Lease<lease::Table>> {
+    pub async fn lease(
+        &self,
+        time_to_live: Duration,
+        told: impl Fn(&lease::Record),
+    ) -> aws::Result<Lease<lease::Table>> {
         let table = Arc::new(lease::Table::open(&self.aws).await?);
-        Lease::take(table, &format!("stack/{}", self.aws.ownership.stack), &Terms::of_this_process(), told).await
+        Lease::take(table, &format!("stack/{}", self.aws.ownership.stack), &Terms::of_this_process(time_to_live), told)
+            .await
     }
 
     /// Looks at AWS and plans. Reads only.

@@ -116,7 +116,7 @@ pub(super) async fn passes(
     if first.is_settled() {
         return go_on(connection, first, goal, allow, pace, stop).await;
     }
-    let Some(lease) = lease(connection, stop).await else { return Ok(End::Failed) };
+    let Some(lease) = lease(connection, pace.lease, stop).await else { return Ok(End::Failed) };
     let stop = &lease.as_ref().map_or_else(|| stop.clone(), |lease| stop.or(lease.lost()));
     let end = go_on(connection, first, goal, allow, pace, stop).await;
     if let Some(lease) = lease {
@@ -127,16 +127,17 @@ pub(super) async fn passes(
 
 /// Takes the stack's lease, and says for whom it waits. A table of leases that cannot be used is no reason to stop: nothing
 /// depends on the lease for being right. `None` when the wait was interrupted.
-async fn lease(connection: &Connection, stop: &Stop) -> Option<Option<Lease<Table>>> {
+async fn lease(connection: &Connection, time_to_live: Duration, stop: &Stop) -> Option<Option<Lease<Table>>> {
     let told = |holder: &Record| {
         warn(&format!(
-            "… {}: {} works on it; waiting until it is done, or silent for a minute\n",
+            "… {}: {} works on it; waiting until it is done, or silent for {}\n",
             title(&connection.spec),
-            holder.owner
+            holder.owner,
+            elapsed(time_to_live)
         ));
     };
     tokio::select! {
-        taken = connection.lease(&told) => match taken {
+        taken = connection.lease(time_to_live, &told) => match taken {
             Ok(lease) => Some(Some(lease)),
             Err(error) => {
                 warn(&format!("warning: going on without a lease: {error}\n"));

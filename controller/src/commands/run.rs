@@ -134,7 +134,7 @@ fn take_up(
         health.set(&title, None);
         let (specs, receiver) = watch::channel(Arc::new(stack));
         let own = Stop::default();
-        let task = keep(receiver, args.interval, stop.or(&own), {
+        let task = keep(receiver, args.interval, args.lease, stop.or(&own), {
             let (health, title) = (health.clone(), title.clone());
             move |_: &str, end| health.set(&title, Some(end))
         });

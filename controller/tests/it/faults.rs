@@ -77,7 +77,7 @@ async fn a_program_killed_at_a_call_is_finished_by_the_next_run() {
         std::fs::write(&spec, text).unwrap();
         let start = || {
             let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_controller"));
-            command.args(["apply", "--yes", "--once", "-f"]).arg(&spec).envs(world.aws.env());
+            command.args(["apply", "--yes", "--once", "--lease", "1s", "-f"]).arg(&spec).envs(world.aws.env());
             command.env("TELEGRAM_TOKEN", crate::setting::TOKEN).kill_on_drop(true);
             command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
             command.spawn().unwrap()

@@ -3,7 +3,7 @@
 //!
 //! Most fields are spoilt by the kind's own `update`, asked for something else; the rest by calls of the SDK.
 
-use crate::setting::{World, local_spec, plan, settle, settle_for, writes};
+use crate::setting::{TOKEN, World, local_spec, plan, settle, settle_for, writes};
 use aws_sdk_acm::primitives::Blob;
 use aws_sdk_ec2::types::{IpPermission, IpRange};
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum, Certificate as Shown, RuleCondition};
@@ -40,11 +40,13 @@ use controller::{
         target_group::TargetGroup,
         topic::Topic,
         vpc::Vpc,
+        webhook::Webhook,
     },
     reconcile::{Allow, Connection, Goal},
     spec::{Access, PolybotStack},
 };
 use futures::{FutureExt, future::LocalBoxFuture};
+use local::telegram::{LocalTelegram, Options};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The demo's stack with everything that a spec can ask for, so that no kind is left out.
@@ -274,6 +276,47 @@ async fn each_field_that_hands_can_change_is_found_as_exactly_that_and_mended() 
         in_place_fields().difference(&all.iter().map(|s| kind_and_field(s)).collect()).cloned().collect();
     // The webhook has a test with a Telegram of its own; a group's version changes by a rollout.
     assert_eq!(missed.into_iter().filter(|m| !m.starts_with("webhook ")).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+/// The webhook, at a Telegram of its own: each field changed by another tool is found and mended.
+#[tokio::test]
+async fn each_field_of_the_webhook_is_found_and_mended() {
+    let world = World::new().await;
+    let options = Options { token: TOKEN.to_owned(), ..Options::default() };
+    let telegram = LocalTelegram::start_with(options).await.unwrap();
+    let mut stack = local_spec();
+    stack.spec.telegram.api_url = telegram.url();
+    let c = world.converged(stack).await;
+    assert!(plan(&c).await.is_settled());
+    let set = async |fields: &[(&str, &str)]| {
+        let url = format!("{}/bot{TOKEN}/setWebhook", telegram.url());
+        let answer = reqwest::Client::new().post(url).form(fields).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    };
+    let ours = live::<Webhook>(&c, "bot").await.state;
+    let path = ours.path.clone().unwrap();
+    let url = format!("{}{path}", ours.base_url);
+    let updates = serde_json::to_string(&ours.allowed_updates).unwrap();
+    let most = ours.max_connections.to_string();
+    let plain =
+        [("url", url.as_str()), ("allowed_updates", &updates), ("max_connections", &most), ("ip_address", "127.0.0.1")];
+    for (field, value, found) in [
+        ("max_connections", "3", "max_connections"),
+        ("allowed_updates", r#"["poll"]"#, "allowed_updates"),
+        ("ip_address", "127.0.0.2", "ip_address"),
+        ("url", &format!("https://elsewhere.example.com:8443{path}"), "base_url"),
+        ("url", &format!("{}/telegram/other", ours.base_url), "path"),
+    ] {
+        set(&plain.map(|(name, own)| (name, if name == field { value } else { own }))).await;
+        let seen = plan(&c).await;
+        assert_eq!(fields(&seen), BTreeSet::from([format!("webhook/bot {found}")]), "{seen}");
+        settle(&c).await;
+        assert!(plan(&c).await.is_settled());
+    }
+    reqwest::get(format!("{}/bot{TOKEN}/deleteWebhook", telegram.url())).await.unwrap();
+    assert_eq!(writes(&plan(&c).await), ["create webhook/bot"]);
+    settle(&c).await;
+    assert!(plan(&c).await.is_settled());
 }
 
 fn kind_and_field(spoilt: &str) -> String {

@@ -141,3 +141,33 @@ async fn a_queue_cool_down_and_a_denied_service_hold_up_nothing_else() {
     world.aws.switch("queue_cooldown", serde_json::json!(0.0)).await.unwrap();
     settle(&connection).await;
 }
+
+#[tokio::test]
+async fn a_day_of_an_autoscaler_at_work_makes_no_write_and_a_hole_made_by_hand_is_closed_in_one_pass() {
+    let world = World::new().await;
+    let c = world.converged(local_spec()).await;
+    let lease = std::time::Duration::from_secs(60);
+    let (stop, fleet) = (controller::stop::Stop::default(), "talo-local-yolo5");
+    world.aws.calls().await.unwrap();
+    for hour in 0..24 {
+        let size = c.aws.autoscaling.set_desired_capacity().auto_scaling_group_name(fleet);
+        size.desired_capacity(1 + hour % 3).send().await.unwrap();
+        world.aws.calls().await.unwrap();
+        // The webhook waits for a Telegram that is not there.
+        assert_eq!(controller::keep::pass(&c, lease, &stop).await, controller::keep::End::Waiting);
+        let writes: Vec<_> =
+            world.aws.calls().await.unwrap().into_iter().filter(|call| !local::aws::reads(call)).collect();
+        assert_eq!(writes, Vec::<String>::new(), "hour {hour}");
+    }
+    c.aws
+        .sns
+        .set_topic_attributes()
+        .topic_arn("arn:aws:sns:us-east-1:123456789012:talo-local-scaling")
+        .attribute_name("DisplayName")
+        .attribute_value("other")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(controller::keep::pass(&c, lease, &stop).await, controller::keep::End::Wrote);
+    assert_eq!(writes(&plan(&c).await), Vec::<String>::new());
+}

@@ -8,5 +8,6 @@ mod faults;
 mod laws;
 mod life;
 mod pure;
+mod run;
 mod setting;
 mod specs;

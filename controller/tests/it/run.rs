@@ -1,0 +1,130 @@
+//! `run` as a process, and two controllers at once.
+
+use crate::setting::{TOKEN, World, local_spec, plan};
+use local::telegram::{LocalTelegram, Options};
+use std::{path::Path, process::Stdio, time::Duration};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStderr, Command},
+};
+
+struct Kept {
+    child: Child,
+    log: Lines<BufReader<ChildStderr>>,
+}
+
+impl Kept {
+    fn start(world: &World, spec: &Path, extra: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
+        command.args(["--log", "info", "run", "--listen", "127.0.0.1:0", "--lease", "2s", "-f"]).arg(spec).args(extra);
+        command.envs(world.aws.env()).env("TELEGRAM_TOKEN", TOKEN).env("NO_COLOR", "1").kill_on_drop(true);
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, log }
+    }
+
+    /// The next line of its log that holds these words.
+    async fn says(&mut self, words: &str) -> String {
+        let line = async {
+            loop {
+                let line = self.log.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without {words:?}"));
+                if line.contains(words) {
+                    return line;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), line).await.unwrap_or_else(|_| panic!("no {words:?}"))
+    }
+}
+
+async fn telegram() -> LocalTelegram {
+    LocalTelegram::start_with(Options { token: TOKEN.to_owned(), ..Options::default() }).await.unwrap()
+}
+
+fn spec_file(folder: &Path, telegram: &LocalTelegram) -> std::path::PathBuf {
+    let whole = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/local.yaml")).unwrap();
+    let path = folder.join("local.yaml");
+    let with_api = format!("  telegram:\n    apiUrl: {}\n", telegram.url());
+    std::fs::write(&path, whole.replace("  telegram:\n", &with_api)).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn it_converges_takes_up_edits_keeps_the_last_good_spec_and_stops_when_told() {
+    let (world, telegram, folder) = (World::new().await, telegram().await, tempfile::tempdir().unwrap());
+    let spec = spec_file(folder.path(), &telegram);
+    let mut kept = Kept::start(&world, &spec, &[]);
+    let line = kept.says("keeping").await;
+    let address = line.split("listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    kept.says("address=vpc/main").await;
+    kept.says("address=webhook/bot").await;
+
+    // An edit is taken up; a spoilt file is told, and the last good one stays.
+    let text = std::fs::read_to_string(&spec).unwrap();
+    std::fs::write(&spec, format!("{text}  queues: {{ identify: {{ visibilityTimeout: 90s }} }}\n")).unwrap();
+    kept.says("the spec changed").await;
+    kept.says("address=queue/identify").await;
+    std::fs::write(&spec, "kind: Nonsense\n").unwrap();
+    kept.says("the last good ones stay in force").await;
+
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("http://{address}/{path}")).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(get("healthz").await.0, 200);
+    let (_, metrics) = get("metrics").await;
+    for name in [
+        "polybot_passes_total{stack=\"local\"",
+        "polybot_steps_total{kind=\"vpc\",action=\"create\",end=\"done\"} 1",
+        "polybot_aws_calls_total{service=\"ec2\",operation=\"CreateVpc\",status=\"200\"} 1",
+    ] {
+        assert!(metrics.contains(name), "{name}: {metrics}");
+    }
+    let id = kept.child.id().unwrap().to_string();
+    std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    kept.says("stopping").await;
+    assert!(kept.child.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn two_controllers_on_one_empty_account_end_with_one_stack_and_a_killed_one_is_succeeded() {
+    let (world, telegram, folder) = (World::new().await, telegram().await, tempfile::tempdir().unwrap());
+    let spec = spec_file(folder.path(), &telegram);
+    // The first is killed in the middle of its work, while it holds the lease.
+    world.aws.switch("hold_after", 20.into()).await.unwrap();
+    let mut first = Kept::start(&world, &spec, &[]);
+    let second = Kept::start(&world, &spec, &[]);
+    world.aws.held().await.unwrap();
+    first.child.kill().await.unwrap();
+    let third = Kept::start(&world, &spec, &[]);
+    let mut stack = local_spec();
+    stack.spec.telegram.api_url = telegram.url();
+    let connection = world.connect(stack).await;
+    world.aws.calls().await.unwrap();
+    let settled = async {
+        loop {
+            let plan = plan(&connection).await;
+            if plan.summary().writes() <= 3 && plan.found.len() > 35 {
+                return plan;
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), settled).await.expect("one of the others goes on");
+    world.push_images(&connection, "v1.0.0").await;
+    let whole = async {
+        loop {
+            let plan = plan(&connection).await;
+            if plan.is_settled() {
+                return plan;
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    let plan = tokio::time::timeout(Duration::from_secs(90), whole).await.expect("it converges");
+    let addresses: Vec<_> = plan.found.iter().map(|f| f.address.to_string()).collect();
+    let mut unique = addresses.clone();
+    unique.dedup();
+    assert_eq!(addresses, unique, "one of everything");
+    drop((second, third));
+}
