@@ -27,8 +27,11 @@ lint: ## formatting, and clippy with warnings as errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: demo
-demo: ## the whole system on this machine: local AWS, one stack from nothing to converged and back
+demo: ## the whole system on this machine, from an empty account to an annotated photo and back (KEEP=1 leaves it running)
 	@bash local/demo.sh
+
+.PHONY: bench
+bench: ## every figure that we quote, as ratios of one run
 
 -include local/Makefile.inc
 -include local/telegram.mk

@@ -124,6 +124,7 @@ async fn pollers_take_turns() {
     world.replace(1).await;
     user.send_text("four").unwrap();
     assert_eq!(plain(user.next_message(SOON).await.unwrap().text()), "Your original message: four");
+    world.telegram.settled().await.unwrap();
     assert_eq!(world.calls("sendMessage"), 4);
     for bot in &mut world.bots {
         assert!(bot.terminate().await.success());

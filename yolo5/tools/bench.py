@@ -1,0 +1,214 @@
+"""The detector beside ONNX Runtime on the same model, in one alternated run; and their agreement on a folder of pictures.
+
+usage: bench.py YOLO5 MODEL [--coco IMAGES LABELS]
+
+Prints a table and one line of JSON. With --coco: mAP@0.5 and mAP@0.5:0.95 of both, on pictures with YOLO label files.
+"""
+
+import json
+import os
+import pathlib
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import cv2
+import numpy as np
+import onnxruntime
+
+YOLO5, MODEL = sys.argv[1:3]
+ROUNDS = 3
+RUNS = 8
+
+
+def session(threads):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(MODEL, options, providers=["CPUExecutionProvider"])
+
+
+def milliseconds(s, x):
+    times = []
+    for _ in range(RUNS):
+        begun = time.perf_counter()
+        s.run(None, {"images": x})
+        times.append((time.perf_counter() - begun) * 1000)
+    return sorted(times)[len(times) // 2]
+
+
+def throughput(streams, x):
+    def work(s):
+        for _ in range(RUNS):
+            s.run(None, {"images": x})
+    threads = [threading.Thread(target=work, args=(session(1),)) for _ in range(streams)]
+    begun = time.perf_counter()
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return streams * RUNS / (time.perf_counter() - begun)
+
+
+def ours():
+    begun = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    out = subprocess.run([YOLO5, "bench", "--json", "--runs", str(RUNS), "--streams", "2", "--model", MODEL],
+                         check=True, capture_output=True, text=True, env={**os.environ, "RUST_LOG": "warn"})
+    row = json.loads(out.stdout)
+    row["peak_mb"] = max(begun, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
+    return row
+
+
+def speed():
+    x = np.random.default_rng(7).random((1, 3, 640, 640), np.float32)
+    begun = time.perf_counter()
+    one = session(1)
+    load = (time.perf_counter() - begun) * 1000
+    one.run(None, {"images": x})
+    two = session(2)
+    two.run(None, {"images": x})
+    rows = []
+    # Alternated, so that a busy moment of the machine falls on both.
+    for _ in range(ROUNDS):
+        mine = ours()
+        rows.append((mine["one_stream_ms"], milliseconds(one, x), milliseconds(two, x), mine["images_per_second"],
+                     throughput(2, x), mine["load_ms"], mine["peak_mb"]))
+    m = [sorted(column)[ROUNDS // 2] for column in zip(*rows)]
+    print(f"{'':34}{'yolo5':>10}{'onnxruntime':>14}{'ratio':>8}")
+    for name, a, b in (("ms an image, one thread", m[0], m[1]), ("images/s, two streams", m[3], m[4]), ("load, ms", m[5], load)):
+        print(f"{name:34}{a:10.1f}{b:14.1f}{a / b:8.2f}")
+    print(f"{'ms an image, two threads':34}{'-':>10}{m[2]:14.1f}")
+    print(f"{'peak memory, MB':34}{m[6]:10.0f}\n{'program, MB':34}{os.path.getsize(YOLO5) / 1e6:10.1f}")
+    return {"one_ms": m[0], "ort_one_ms": m[1], "ort_two_ms": m[2], "two_streams": m[3], "ort_two_streams": m[4],
+            "load_ms": m[5], "ort_load_ms": load, "peak_mb": m[6]}
+
+
+ANCHORS = np.array([[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]],
+                   np.float32)
+
+
+def reference(s, path, confidence):
+    """The boxes of the original's settings, as rows: class, score, left, top, right, bottom."""
+    image = cv2.imread(str(path))
+    h, w = image.shape[:2]
+    r = min(640 / h, 640 / w)
+    nw, nh = round(w * r), round(h * r)
+    dw, dh = ((640 - nw) % 32) / 2, ((640 - nh) % 32) / 2
+    if (nw, nh) != (w, h):
+        image = cv2.resize(image, (nw, nh), interpolation=cv2.INTER_LINEAR)
+    image = cv2.copyMakeBorder(image, round(dh - .1), round(dh + .1), round(dw - .1), round(dw + .1), cv2.BORDER_CONSTANT,
+                               value=(114, 114, 114))
+    x = np.ascontiguousarray(image[:, :, ::-1].transpose(2, 0, 1))[None].astype(np.float32) / 255
+    boxes = []
+    for out, stride, anchors in zip(s.run(None, {"images": x}), (8, 16, 32), ANCHORS):
+        ny, nx = out.shape[2:]
+        y = 1 / (1 + np.exp(-out.reshape(3, 85, ny, nx).transpose(0, 2, 3, 1)))
+        gy, gx = np.mgrid[0:ny, 0:nx]
+        xy = (y[..., :2] * 2 - .5 + np.stack([gx, gy], -1)) * stride
+        wh = (y[..., 2:4] * 2) ** 2 * anchors[:, None, None] / 2
+        scores = y[..., 4:5] * y[..., 5:]
+        best = scores.max(-1)
+        keep = (y[..., 4] > confidence) & (best > confidence)
+        boxes.append(np.concatenate([scores.argmax(-1)[keep][:, None], best[keep][:, None], (xy - wh)[keep], (xy + wh)[keep]], 1))
+    boxes = np.concatenate(boxes)
+    boxes = boxes[np.argsort(-boxes[:, 1], kind="stable")]
+    kept = []
+    for b in boxes:
+        if all(k[0] != b[0] or overlap(k[2:], b[2:]) <= 0.45 for k in kept):
+            kept.append(b)
+    kept = np.array(kept[:1000]).reshape(-1, 6)
+    kept[:, [2, 4]] = np.clip((kept[:, [2, 4]] - dw) / r, 0, w)
+    kept[:, [3, 5]] = np.clip((kept[:, [3, 5]] - dh) / r, 0, h)
+    kept[:, 2:] = kept[:, 2:].round()
+    return kept
+
+
+def overlap(a, b):
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    both = max(w, 0) * max(h, 0)
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both
+    return both / union if union > 0 else 0
+
+
+def detections(folder, confidence):
+    out = subprocess.run([YOLO5, "detect", folder, "--json", "--conf", str(confidence), "--model", MODEL], capture_output=True,
+                         text=True, env={**os.environ, "RUST_LOG": "error"})
+    names = [n.strip() for n in subprocess.run([YOLO5, "detect", folder, "--classes", "?"], capture_output=True, text=True)
+             .stderr.partition("the classes are ")[2].split(",")]
+    rows = {}
+    for line in out.stdout.splitlines():
+        row = json.loads(line)
+        rows[pathlib.Path(row["file"]).name] = [(names.index(o["class"]), o["score"], *o["box"]) for o in row["objects"]]
+    return rows
+
+
+def agreement(folder):
+    """The share of ONNX Runtime's boxes that ours match: same class, within 2 pixels and 0.01."""
+    s = session(2)
+    mine, all_, same = detections(folder, 0.25), 0, 0
+    for path in sorted(pathlib.Path(folder).glob("*.jpg")):
+        for b in reference(s, path, 0.25):
+            all_ += 1
+            same += any(o[0] == b[0] and abs(o[1] - b[1]) < 0.01 and max(abs(np.array(o[2:]) - b[2:])) <= 2
+                        for o in mine.get(path.name, []))
+    return same, all_
+
+
+def average_precision(found, truth):
+    """mAP@0.5 and mAP@0.5:0.95 over classes, by the area under the precision envelope (101 points, as COCO)."""
+    thresholds = np.arange(0.5, 1.0, 0.05)
+    result = np.zeros((0, len(thresholds)))
+    for c in sorted({t[0] for rows in truth.values() for t in rows}):
+        total = sum(t[0] == c for rows in truth.values() for t in rows)
+        rows = sorted(((b[1], name, b[2:]) for name, bs in found.items() for b in bs if b[0] == c), key=lambda r: -r[0])
+        hits = np.zeros((len(rows), len(thresholds)), bool)
+        for j, threshold in enumerate(thresholds):
+            used = set()
+            for i, (_, name, box) in enumerate(rows):
+                candidates = [(overlap(box, t[1:]), k) for k, t in enumerate(truth.get(name, [])) if t[0] == c
+                              and (name, k) not in used]
+                best = max(candidates, default=(0, None))
+                if best[0] >= threshold:
+                    used.add((name, best[1]))
+                    hits[i, j] = True
+        aps = []
+        for j in range(len(thresholds)):
+            tp = hits[:, j].cumsum()
+            recall, precision = tp / total, tp / np.arange(1, len(rows) + 1)
+            envelope = np.maximum.accumulate(precision[::-1])[::-1] if len(rows) else precision
+            aps.append(np.mean([envelope[np.searchsorted(recall, p)] if len(rows) and recall[-1] >= p else 0
+                                for p in np.linspace(0, 1, 101)]))
+        result = np.vstack([result, aps])
+    return result[:, 0].mean(), result.mean()
+
+
+def coco(images, labels):
+    s = session(2)
+    truth, theirs = {}, {}
+    for path in sorted(pathlib.Path(images).glob("*.jpg")):
+        h, w = cv2.imread(str(path)).shape[:2]
+        file = pathlib.Path(labels) / f"{path.stem}.txt"
+        rows = [list(map(float, line.split())) for line in file.read_text().splitlines()] if file.exists() else []
+        truth[path.name] = [(int(c), (x - a / 2) * w, (y - b / 2) * h, (x + a / 2) * w, (y + b / 2) * h) for c, x, y, a, b in rows]
+        theirs[path.name] = [(int(b[0]), *b[1:]) for b in reference(s, path, 0.001)]
+    for name, found in (("yolo5", detections(images, 0.001)), ("onnxruntime", theirs)):
+        half, all_ = average_precision(found, truth)
+        print(f"{name:12} mAP@0.5 {half:.4f}  mAP@0.5:0.95 {all_:.4f}")
+
+
+def main():
+    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
+          f"onnxruntime {onnxruntime.__version__}, {time.strftime('%Y-%m-%d')}")
+    row = speed()
+    same, all_ = agreement(str(pathlib.Path(__file__).parent.parent / "samples"))
+    print(f"{same} of {all_} boxes on the samples are the same (class, 2 pixels, 0.01)")
+    if "--coco" in sys.argv:
+        coco(*sys.argv[sys.argv.index("--coco") + 1:][:2])
+    print(json.dumps(row))
+
+
+main()
