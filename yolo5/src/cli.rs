@@ -31,6 +31,9 @@ pub enum Command {
         /// Pictures looked at at once; one a core where absent.
         #[arg(long)]
         streams: Option<usize>,
+        /// How tract is set up: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
+        #[arg(long, default_value = "auto")]
+        tuning: Tuning,
     },
     /// Measure the model on this machine.
     Bench(BenchArgs),
@@ -88,6 +91,9 @@ pub struct DetectArgs {
     /// Overlap above which the better of two boxes of a class stays, 0 to 1.
     #[arg(long, default_value_t = 0.45, value_parser = part)]
     pub iou: f32,
+    /// How tract is set up: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
+    #[arg(long, default_value = "off")]
+    pub tuning: Tuning,
     /// Only these classes, by name, separated by commas.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub classes: Vec<String>,
@@ -102,12 +108,38 @@ pub struct BenchArgs {
     /// Runs to take the median of.
     #[arg(long, default_value_t = 10)]
     pub runs: u32,
-    /// Pictures at once for the throughput.
+    /// Pictures at once for the throughput; 0 leaves that out.
     #[arg(long, default_value_t = 2)]
     pub streams: usize,
+    /// How tract is set up: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
+    #[arg(long, default_value = "auto")]
+    pub tuning: Tuning,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// How tract is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tuning {
+    /// The fastest setting, measured at the start.
+    Auto,
+    /// As tract does by itself.
+    Off,
+    /// The setting that this file names, or the fastest, which it then names.
+    File(PathBuf),
+}
+
+impl std::str::FromStr for Tuning {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "off" => Self::Off,
+            path => Self::File(path.into()),
+        })
+    }
 }
 
 fn part(text: &str) -> Result<f32, String> {

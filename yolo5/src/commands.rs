@@ -7,7 +7,7 @@ use crate::{
     cli::{Cli, Command, Model, ModelCommand},
     config::Config,
     model::{Detector, Layout},
-    worker,
+    tuning, worker,
 };
 use anyhow::Context;
 use std::{io::Write, process::ExitCode};
@@ -23,11 +23,18 @@ pub fn start_log(cli: &Cli) {
 /// Runs a command.
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Command::Detect(args) => detect::run(&args),
-        Command::Bench(args) => bench::run(&args),
+        Command::Detect(args) => {
+            tuning::ensure(&args.tuning, &args.model.model)?;
+            detect::run(&args)
+        }
+        Command::Bench(args) => {
+            tuning::ensure(&args.tuning, &args.model.model)?;
+            bench::run(&args)
+        }
         Command::Model { command: ModelCommand::Info(Model { model }) } => info(&model),
-        Command::Worker { streams } => {
+        Command::Worker { streams, tuning } => {
             let config = Config::read(|name| std::env::var(name).ok())?;
+            tuning::ensure(&tuning, &config.model)?;
             let streams = streams.unwrap_or_else(cores).max(1);
             tokio::runtime::Runtime::new()?.block_on(worker::run(config, streams))?;
             Ok(ExitCode::SUCCESS)

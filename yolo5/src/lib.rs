@@ -9,6 +9,7 @@ pub mod job;
 pub mod model;
 pub mod picture;
 pub mod store;
+pub mod tuning;
 pub mod worker;
 
 pub use detect::{Detection, Thresholds};

@@ -146,7 +146,7 @@ async fn a_queue_cool_down_and_a_denied_service_hold_up_nothing_else() {
 async fn a_day_of_an_autoscaler_at_work_makes_no_write_and_a_hole_made_by_hand_is_closed_in_one_pass() {
     let world = World::new().await;
     let c = world.converged(local_spec()).await;
-    let lease = std::time::Duration::from_secs(60);
+    let lease = std::time::Duration::from_mins(1);
     let (stop, fleet) = (controller::stop::Stop::default(), "talo-local-yolo5");
     world.aws.calls().await.unwrap();
     for hour in 0..24 {

@@ -33,7 +33,7 @@ impl Kept {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), line).await.unwrap_or_else(|_| panic!("no {words:?}"))
+        tokio::time::timeout(Duration::from_mins(1), line).await.unwrap_or_else(|_| panic!("no {words:?}"))
     }
 }
 
@@ -110,7 +110,7 @@ async fn two_controllers_on_one_empty_account_end_with_one_stack_and_a_killed_on
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), settled).await.expect("one of the others goes on");
+    tokio::time::timeout(Duration::from_mins(1), settled).await.expect("one of the others goes on");
     world.push_images(&connection, "v1.0.0").await;
     let whole = async {
         loop {

@@ -24,7 +24,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     times.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
     let begun = Instant::now();
-    let streams: Vec<_> = (0..args.streams.max(1))
+    let streams: Vec<_> = (0..args.streams)
         .map(|_| {
             let (detector, picture, runs) = (detector.clone(), picture.clone(), args.runs.max(1));
             std::thread::spawn(move || (0..runs).try_for_each(|_| detector.detect(&picture, &thresholds).map(drop)))

@@ -1,6 +1,6 @@
 //! The detector with the real weights, on real photos, from files and from a queue.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod cli;
 mod samples;

@@ -65,7 +65,11 @@ impl World {
 
     fn worker(&self) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_yolo5"));
-        command.arg("worker").envs(self.aws.env()).env("YOLO5_MODEL", &self.model).env("YOLO5_LISTEN", "127.0.0.1:0");
+        command
+            .args(["worker", "--tuning", "off"])
+            .envs(self.aws.env())
+            .env("YOLO5_MODEL", &self.model)
+            .env("YOLO5_LISTEN", "127.0.0.1:0");
         command.env("IDENTIFY_QUEUE_URL", &self.identify).env("RESULTS_QUEUE_URL", &self.results);
         command.env("PREDICTIONS_TABLE", "predictions").env("IMAGES_BUCKET", "pictures").env("RUST_LOG", "warn");
         command.kill_on_drop(true).spawn().unwrap()
