@@ -66,7 +66,6 @@ note-thin = The picture is too long and thin for a photo, so here it is as a fil
 note-joined-scaled = The photos had different sizes: the larger ones were scaled down.
 note-joined-padded = The photos had different sizes: the smaller ones have white around them.
 note-more = Only the first { $most } photos were used.
-album-late = This photo came after its album was answered. Send the album again to have it included.
 
 working = Looking at the picture…
 predict-found =

@@ -4,7 +4,7 @@ use crate::{
     app::{App, Talk},
     caption::{self, CaptionError, Request},
     predict,
-    store::album::{Album, Joined, Part, Wish},
+    store::album::{Album, Part, Wish},
     studio::{Combined, MAX_PARTS, Wanted},
     talk::{
         button,
@@ -21,13 +21,8 @@ use teloxide::types::{ChatId, InputFile, InputMedia, InputMediaDocument, InputMe
 pub async fn join(talk: Talk, message: Message, Group(group, source): Group) -> Result<(), Trouble> {
     let part = Part { message: message.id, source };
     let wish = wish(&talk, &message);
-    match talk.app.store.join_album(talk.chat, &group, &part, wish.as_ref()).await? {
-        Joined::Waiting(version) => look(&talk, &group, version, talk.app.config.timing.quiet).await,
-        Joined::TooLate => {
-            let text = talk.language.text("album-late", &[]);
-            talk.to().text(&text, Some(message.id), None).await.map(drop)
-        }
-    }
+    let version = talk.app.store.join_album(talk.chat, &group, &part, wish.as_ref()).await?;
+    look(&talk, &group, version, talk.app.config.timing.quiet).await
 }
 
 /// A caption of an album was changed: the album is answered again.

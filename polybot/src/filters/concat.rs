@@ -84,14 +84,28 @@ fn paste<const N: usize>(
     across: bool,
     background: [u8; N],
 ) -> Raster<N> {
-    let mut to = Raster::filled(width, height, background);
-    let mut at = 0;
-    for from in rasters {
-        let (left, top) = if across { (at, (height - from.height()) / 2) } else { ((width - from.width()) / 2, at) };
-        for (y, line) in from.pixels().chunks_exact(from.width()).enumerate() {
-            to.pixels_mut()[(top + y) * width + left..][..from.width()].copy_from_slice(line);
+    let rasters: Vec<Raster<N>> = rasters.collect();
+    // Written once from the first byte to the last: nothing is zeroed first.
+    let mut bytes = Vec::with_capacity(width * height * N);
+    let pad = |bytes: &mut Vec<u8>, pixels: usize| bytes.extend(std::iter::repeat_n(background, pixels).flatten());
+    if across {
+        for y in 0..height {
+            for from in &rasters {
+                match y.checked_sub((height - from.height()) / 2).filter(|y| *y < from.height()) {
+                    Some(y) => bytes.extend_from_slice(from.row(y).as_flattened()),
+                    None => pad(&mut bytes, from.width()),
+                }
+            }
         }
-        at += if across { from.width() } else { from.height() };
+    } else {
+        for from in &rasters {
+            let left = (width - from.width()) / 2;
+            for row in from.pixels().chunks_exact(from.width()) {
+                pad(&mut bytes, left);
+                bytes.extend_from_slice(row.as_flattened());
+                pad(&mut bytes, width - from.width() - left);
+            }
+        }
     }
-    to
+    Raster::new(width, height, bytes)
 }

@@ -24,10 +24,20 @@ pub fn brightness([r, g, b, _]: [u8; 4]) -> u8 {
 /// How bright each pixel looks.
 pub fn plane(colours: &Raster<4>) -> Raster<1> {
     let mut bytes = vec![0; colours.pixels().len()];
-    for (to, from) in bytes.iter_mut().zip(colours.pixels()) {
-        *to = brightness(*from);
-    }
+    row(colours.pixels(), &mut bytes);
     Raster::new(colours.width(), colours.height(), bytes)
+}
+
+/// How bright the pixels of a row look. Sixteen at a time fill the registers of the processor.
+fn row(pixels: &[[u8; 4]], result: &mut [u8]) {
+    let (blocks, rest) = pixels.as_chunks::<16>();
+    let (to_blocks, to_rest) = result.as_chunks_mut::<16>();
+    for (to, block) in to_blocks.iter_mut().zip(blocks) {
+        *to = block.map(brightness);
+    }
+    for (to, pixel) in to_rest.iter_mut().zip(rest) {
+        *to = brightness(*pixel);
+    }
 }
 
 /// Turns each row of brightness into a row of the result, keeping the opacity that the picture had.
@@ -51,9 +61,7 @@ fn rows_of(colours: &Raster<4>, mut work: impl FnMut(&[u8], &mut [u8])) -> Raste
     let mut result = vec![0; colours.pixels().len()];
     let mut gray = vec![0; width];
     for (from, to) in colours.pixels().chunks_exact(width).zip(result.chunks_exact_mut(width)) {
-        for (g, pixel) in gray.iter_mut().zip(from) {
-            *g = brightness(*pixel);
-        }
+        row(from, &mut gray);
         work(&gray, to);
     }
     Raster::new(width, colours.height(), result)

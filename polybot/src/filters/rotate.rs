@@ -28,29 +28,40 @@ fn turned<const N: usize>(mut raster: Raster<N>, turn: Turn) -> Raster<N> {
             raster.pixels_mut().reverse();
             raster
         }
-        Turn::Quarter => transposed(&raster, |height, y| height - 1 - y, |_, x| x),
+        Turn::Quarter => {
+            // Column by column from the bottom up.
+            transposed(&raster, |height, y| height - 1 - y, |_, x| x)
+        }
         Turn::ThreeQuarters => transposed(&raster, |_, y| y, |width, x| width - 1 - x),
     }
 }
 
-/// Column `x` becomes row `row(width, x)`, and row `y` becomes column `column(height, y)`. It goes by squares whose rows
-/// of both rasters stay in the nearest cache.
+/// Side of the squares by which a raster is turned: their rows, in both rasters, stay in the nearest cache.
+const SQUARE: usize = 4;
+
+/// Pixel `i` of row `x` of the result is pixel `x'` of row `source_row(height, i)`, where `x'` is `source_column(width, x)`.
 fn transposed<const N: usize>(
     from: &Raster<N>,
-    column: impl Fn(usize, usize) -> usize,
-    row: impl Fn(usize, usize) -> usize,
+    source_row: impl Fn(usize, usize) -> usize,
+    source_column: impl Fn(usize, usize) -> usize,
 ) -> Raster<N> {
-    const SQUARE: usize = 16;
     let (width, height) = (from.width(), from.height());
     let mut to = Raster::<N>::new(height, width, vec![0; from.bytes().len()]);
-    let (source, target) = (from.pixels(), to.pixels_mut());
+    let mut square = [[[0_u8; N]; SQUARE]; SQUARE];
     for top in (0..height).step_by(SQUARE) {
-        let bottom = (top + SQUARE).min(height);
+        let down = SQUARE.min(height - top);
         for left in (0..width).step_by(SQUARE) {
-            for x in left..(left + SQUARE).min(width) {
-                let line = &mut target[row(width, x) * height..][..height];
-                for y in top..bottom {
-                    line[column(height, y)] = source[y * width + x];
+            let across = SQUARE.min(width - left);
+            for (i, line) in square[..down].iter_mut().enumerate() {
+                let row = from.row(source_row(height, top + i));
+                line[..across].copy_from_slice(&row[left..left + across]);
+            }
+            for j in 0..across {
+                let line = &mut to.pixels_mut()[source_column(width, left + j) * height + top..][..down];
+                if let Ok(line) = <&mut [_; SQUARE]>::try_from(&mut *line) {
+                    *line = square.map(|row| row[j]);
+                } else {
+                    line.iter_mut().zip(&square).for_each(|(pixel, row)| *pixel = row[j]);
                 }
             }
         }

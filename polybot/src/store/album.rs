@@ -43,34 +43,24 @@ pub struct Album {
     pub tries: u32,
 }
 
-/// How a photo joined its album.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Joined {
-    /// It is in, and the album has this version.
-    Waiting(u64),
-    /// The album was answered before.
-    TooLate,
-}
-
 impl Store {
-    /// Adds a photo, and perhaps the caption that came with it.
+    /// Adds a photo, and perhaps the caption that came with it; returns the album's new version. A photo that comes after its
+    /// album was answered opens it again: the next answer has all photos.
     pub async fn join_album(
         &self,
         chat: ChatId,
         group: &str,
         part: &Part,
         wish: Option<&Wish>,
-    ) -> Result<Joined, Trouble> {
+    ) -> Result<u64, Trouble> {
         let name = format!("{PART}{}", part.message);
         let mut set = "SET #part = :part, expiresAt = :end, progress = :open, tries = :zero".to_owned();
         let mut update = self
             .update(&pk(chat), &sk(group))
-            .condition_expression("attribute_not_exists(progress) OR progress <> :done")
             .expression_attribute_names("#part", name)
             .expression_attribute_values(":part", s(part.source.written()))
             .expression_attribute_values(":end", ends_after(KEPT_HOURS))
             .expression_attribute_values(":open", s("open"))
-            .expression_attribute_values(":done", s("done"))
             .expression_attribute_values(":zero", n(0))
             .expression_attribute_values(":one", n(1))
             .return_values(ReturnValue::AllNew);
@@ -79,8 +69,8 @@ impl Store {
             update = with_wish(update, wish);
         }
         match conditional(update.update_expression(set + " ADD ver :one")).await? {
-            Written::Yes(item) => Ok(Joined::Waiting(item.and_then(|i| number(&i, "ver")).unwrap_or(1))),
-            Written::ConditionFailed => Ok(Joined::TooLate),
+            Written::Yes(item) => item.and_then(|i| number(&i, "ver")).ok_or(Trouble::Unreadable("an album")),
+            Written::ConditionFailed => Err(Trouble::Unreadable("an album")),
         }
     }
 

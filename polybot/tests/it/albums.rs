@@ -108,7 +108,8 @@ async fn edited(user: User) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_and_reordered_photos_end_in_one_picture() {
-    let world = World::new().await;
+    // Three photos of four users, twice and backwards, on a slow machine: longer than they can take.
+    let world = World::with_quiet(4).await;
     let users: Vec<User> = (1..=4).map(|id| world.telegram.user(id, "Ada")).collect();
     world.telegram.hold();
     world.telegram.duplicate_next(8);
@@ -129,4 +130,25 @@ async fn repeated_and_reordered_photos_end_in_one_picture() {
         assert!(next(user).await.text().starts_with("Your original message"));
     }
     assert_eq!(world.calls("sendPhoto"), users.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_photo_that_comes_late_is_not_lost() {
+    let world = World::with_quiet(1).await;
+    let user = world.telegram.user(1, "Ada");
+    let secret = contract::webhook::secret(world.telegram.token());
+    let sent = user.send_album(photos(&[RED, GREEN]), "concat").await.unwrap();
+    assert_eq!(picture(&user, &next(&user).await).await.width(), 240);
+    // Telegram delivers the third photo of the album after the bot has answered it.
+    let file = user.message(sent[0].id).unwrap().file().unwrap().clone();
+    let person = serde_json::json!({"id": 1, "is_bot": false, "first_name": "Ada", "type": "private"});
+    let size =
+        serde_json::json!({"file_id": file.id, "file_unique_id": "u", "width": 120, "height": 80, "file_size": 1});
+    let late = serde_json::json!({"update_id": 77_777, "message": {
+        "message_id": sent[1].id + 1, "date": 1, "chat": person, "from": person, "photo": [size],
+        "media_group_id": sent[0].album}});
+    let post = reqwest::Client::new().post(format!("{}/telegram/x", world.balancer.url)).json(&late);
+    let answer = post.header(contract::webhook::SECRET_HEADER, secret).send().await.unwrap();
+    assert!(answer.status().is_success());
+    assert_eq!(picture(&user, &next(&user).await).await.width(), 360);
 }

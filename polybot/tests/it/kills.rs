@@ -16,7 +16,7 @@ async fn kill_during(world: &mut World, method: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_loses_nothing_and_doubles_at_most_what_was_just_sent() {
-    let mut world = World::new().await;
+    let mut world = World::with_quiet(4).await;
     world.visibility(6).await;
     let user = world.telegram.user(1, "Ada");
 

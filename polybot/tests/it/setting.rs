@@ -75,6 +75,15 @@ impl World {
         world
     }
 
+    /// The same, with another quiet time.
+    pub async fn with_quiet(seconds: u32) -> Self {
+        let mut world = Self::without_bots().await;
+        world.flags.extend(["--quiet".to_owned(), (seconds * 1000).to_string()]);
+        world.start_bots(2).await;
+        world.set_webhook().await;
+        world
+    }
+
     pub async fn without_bots() -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let options = Options { deadline: SOON, ..Options::default() };
@@ -98,7 +107,7 @@ impl World {
             work: queue(&sqs, "work", None).await,
             balancer: Balancer::start().await,
             bots: Vec::new(),
-            flags: ["--quiet", "1000", "--lease", "3000"].map(str::to_owned).to_vec(),
+            flags: ["--lease", "3000"].map(str::to_owned).to_vec(),
             aws,
             telegram,
             dynamodb,
