@@ -6,10 +6,13 @@ import inspect
 import io
 import json
 import re
+import select
 import threading
 import time
+from socket import MSG_PEEK
 
 import access
+import flask
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult
 
@@ -680,6 +683,9 @@ def sqs():
             return original(self, queue_name, count, wait_seconds_timeout, visibility_timeout, message_attribute_names)
         end = time.time() + wait_seconds_timeout
         while True:
+            # Who waited and died takes nothing: its message would count as received once more.
+            if hung_up():
+                return []
             with lock:
                 taken = take(queue, count, visibility_timeout)
             if taken or time.time() >= end:
@@ -688,6 +694,15 @@ def sqs():
         for message in taken:
             _filter_message_attributes(message, message_attribute_names or [])
         return taken
+
+    def hung_up():
+        socket = flask.request.environ.get("werkzeug.socket")
+        if socket is None or not select.select([socket], [], [], 0)[0]:
+            return False
+        try:
+            return not socket.recv(1, MSG_PEEK)
+        except OSError:
+            return True
 
     lock = threading.Lock()
 

@@ -6,7 +6,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, Certificate, LoadBalancerAttribute, LoadBalancerSchemeEnum, ProtocolEnum,
 };
 use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
-use aws_sdk_sqs::types::QueueAttributeName;
+use aws_sdk_sqs::types::{MessageSystemAttributeName, QueueAttributeName};
 use local::aws::{LocalAws, ZONE};
 use serde_json::json;
 use std::fmt::Debug;
@@ -315,6 +315,19 @@ async fn queues_have_ranges_a_cool_down_and_receive_as_fast_from_a_long_one() {
     }
     assert_eq!(seen.len(), 30);
     assert!(sqs.receive_message().queue_url(&url).send().await.unwrap().messages().is_empty());
+
+    // Who died while it waited takes nothing: the message is not hidden, nor counted as received.
+    let wait = sqs.receive_message().queue_url(&url).wait_time_seconds(20);
+    aws.calls().await.unwrap();
+    let waiting = tokio::spawn(wait.send());
+    while !aws.calls().await.unwrap().iter().any(|call| call == "sqs:ReceiveMessage") {}
+    waiting.abort();
+    assert!(waiting.await.unwrap_err().is_cancelled());
+    sqs.send_message().queue_url(&url).message_body("late").send().await.unwrap();
+    let count = MessageSystemAttributeName::ApproximateReceiveCount;
+    let got = sqs.receive_message().queue_url(&url).message_system_attribute_names(count.clone()).wait_time_seconds(20);
+    let got = got.send().await.unwrap();
+    assert_eq!(got.messages()[0].attributes().unwrap()[&count], "1");
 
     aws.switch("queue_cooldown", json!(3600)).await.unwrap();
     sqs.delete_queue().queue_url(&url).send().await.unwrap();

@@ -350,7 +350,7 @@ async fn queue(sqs: &aws_sdk_sqs::Client, name: &str, dead: Option<&str>) -> Str
     let mut create = sqs.create_queue().queue_name(name).attributes(QueueAttributeName::VisibilityTimeout, "60");
     if let Some(dead) = dead {
         let arn = format!("arn:aws:sqs:us-east-1:{}:{dead}", local::aws::ACCOUNT);
-        let redrive = serde_json::json!({ "deadLetterTargetArn": arn, "maxReceiveCount": "2" }).to_string();
+        let redrive = serde_json::json!({ "deadLetterTargetArn": arn, "maxReceiveCount": "5" }).to_string();
         create = create.attributes(QueueAttributeName::RedrivePolicy, redrive);
     }
     create.send().await.unwrap().queue_url.unwrap()
