@@ -25,6 +25,7 @@
 pub mod apply;
 mod erased;
 mod input;
+mod memory;
 pub mod observe;
 mod plan;
 mod resource;
@@ -35,7 +36,7 @@ pub use apply::{Consent, Event, Outcome, Progress, Report, apply};
 pub use erased::{Found, Kind, Of};
 pub use input::{Input, Outputs, Slot};
 pub use observe::{Observed, observe};
-pub use plan::{Action, Cause, Plan, Policy, Step, plan};
+pub use plan::{Action, Cause, Ignored, Plan, Policy, Step, plan};
 pub use resource::{Address, Change, How, Live, Owner, Phase, Resource, Tags, differs, differs_as};
 pub use show::Summary;
 pub use wanted::{Handle, Wanted};

@@ -173,14 +173,10 @@ pub async fn pass(connection: &Connection, lease: Duration, stop: &Stop) -> End 
 
 /// A gauge for each kind of finding, so that an alert can be set on it.
 fn drift_seen(stack: &str, plan: &engine::Plan) {
-    let mut counts = BTreeMap::from([("drift", 0_u32), ("pending", 0), ("unclear", 0)]);
+    let causes = [Cause::Drift, Cause::Pending, Cause::Follows, Cause::Unclear];
+    let mut counts: BTreeMap<_, u32> = causes.iter().map(|c| (c.word(), 0)).collect();
     for step in plan.steps.iter().filter(|s| s.action.writes()) {
-        let word = match step.cause {
-            Cause::Drift => "drift",
-            Cause::Pending => "pending",
-            Cause::Unclear => "unclear",
-        };
-        *counts.entry(word).or_default() += 1;
+        *counts.entry(step.cause.word()).or_default() += 1;
     }
     for (cause, n) in counts {
         metrics::gauge!("polybot_findings", "stack" => stack.to_owned(), "cause" => cause).set(f64::from(n));

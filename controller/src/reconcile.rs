@@ -12,6 +12,7 @@ use crate::{
     telegram::Telegram,
 };
 use std::{sync::Arc, time::Duration};
+use time::OffsetDateTime;
 
 /// What the pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +117,13 @@ impl Connection {
             named(&allow.with_data) || stack::purges(&self.spec, a)
         };
         let replace = |a: &Address| allow.replace.iter().any(|w| *w == a.to_string());
-        let policy = Policy { purge: &purge, replace: &replace };
+        let today = OffsetDateTime::now_utc().date();
+        let ignores = match goal {
+            Goal::Converge => self.spec.spec.ignore_drift.iter().filter(|i| i.until.date() >= today).collect(),
+            Goal::Destroy => vec![],
+        };
+        let ignore = |a: &Address, field: &str| ignores.iter().any(|i| i.covers(a, field));
+        let policy = Policy { purge: &purge, replace: &replace, ignore: &ignore };
         let plan = engine::plan(&wanted, &observed, &self.aws.ownership, &policy);
         (wanted, plan)
     }

@@ -7,7 +7,7 @@ pub mod names;
 pub mod tree;
 mod value;
 
-pub use value::{Cidr, Duration, Region};
+pub use value::{Cidr, Day, Duration, Region};
 
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -77,6 +77,9 @@ pub struct PolybotStackSpec {
     /// Limits on what one apply may take away.
     #[serde(default)]
     pub safety: Safety,
+    /// Differences that are left alone for a while: neither reported as drift nor mended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore_drift: Vec<IgnoreDrift>,
 }
 
 /// The network: a VPC with a public /24 subnet in each zone.
@@ -662,6 +665,30 @@ fn max_deletions() -> u32 {
 impl Default for Safety {
     fn default() -> Self {
         Self { max_deletions: max_deletions() }
+    }
+}
+
+/// A difference that is left alone until a day, for a reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IgnoreDrift {
+    /// Of which resource, such as `scaling_group/yolo5`; `security_group_rule/*` for all of a kind.
+    pub address: String,
+    /// Of which field, as `drift` names it; the whole resource where absent, be it missing or one too many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// Why, for those who read it later.
+    pub reason: String,
+    /// The last day on which it counts. After it the difference is drift again.
+    pub until: Day,
+}
+
+impl IgnoreDrift {
+    /// Whether it counts for this field of this resource; `*` asks for the whole resource.
+    pub fn covers(&self, address: &crate::engine::Address, field: &str) -> bool {
+        let this = address.to_string();
+        let at = self.address.strip_suffix('*').map_or(this == self.address, |start| this.starts_with(start));
+        at && self.field.as_deref().unwrap_or("*") == field
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn finding(step: &Step) -> Option<Finding> {
         Action::Update(_) | Action::Replace(_) | Action::Blocked(..) => Some(match step.cause {
             Cause::Drift => Finding::Drift,
             Cause::Pending => Finding::Pending,
-            Cause::Unclear => Finding::Unclear,
+            Cause::Follows | Cause::Unclear => Finding::Unclear,
         }),
     }
 }

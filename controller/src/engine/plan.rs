@@ -1,8 +1,9 @@
 //! The planner: compares what is wanted with what was found. Pure.
 
 use super::{
-    Address, Change, Found, How, Observed, Outputs, Owner, Phase, Tags, Wanted,
+    Address, Change, Found, How, Observed, Outputs, Owner, Phase, Tags, Wanted, differs_as,
     erased::{Node, fill},
+    memory::{Memory, Remembered},
 };
 use crate::ownership::{INTENT, Ownership, RESOURCE};
 use std::{
@@ -53,8 +54,31 @@ pub enum Cause {
     Pending,
     /// AWS was changed by someone else.
     Drift,
-    /// The kind keeps no mark of what was last applied.
+    /// Another change of the same plan brings it about: a secret that holds what a new certificate says.
+    Follows,
+    /// Nothing tells what was last applied.
     Unclear,
+}
+
+impl Cause {
+    /// As a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Drift => "drift",
+            Self::Follows => "follows",
+            Self::Unclear => "unclear",
+        }
+    }
+}
+
+/// A difference that the spec says to leave alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// Of which resource.
+    pub address: Address,
+    /// The difference; of a whole resource where the field is `*`.
+    pub change: Change,
 }
 
 /// One resource and what to do about it.
@@ -90,6 +114,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Everything found, for status.
     pub found: Vec<Found>,
+    /// What the spec says to leave alone.
+    pub ignored: Vec<Ignored>,
     pub(super) known: Outputs,
 }
 
@@ -99,17 +125,84 @@ pub struct Policy<'a> {
     pub purge: &'a (dyn Fn(&Address) -> bool + Sync),
     /// Whether this address may be replaced though its kind blocks that.
     pub replace: &'a (dyn Fn(&Address) -> bool + Sync),
+    /// Whether a difference in this field is left alone; `*` asks for the whole resource.
+    pub ignore: &'a (dyn Fn(&Address, &str) -> bool + Sync),
 }
 
 impl Policy<'_> {
-    /// Nothing that holds data goes, nothing blocked is replaced.
-    pub const CAREFUL: Policy<'static> = Policy { purge: &|_| false, replace: &|_| false };
+    /// Nothing that holds data goes, nothing blocked is replaced, nothing is ignored.
+    pub const CAREFUL: Policy<'static> =
+        Policy { purge: &|_| false, replace: &|_| false, ignore: &|_, _| false };
+}
+
+/// What is known of the last apply.
+enum History {
+    /// Nothing of the stack stands.
+    Fresh,
+    /// This was applied.
+    Known(Memory),
+    /// Something stands, and nothing tells what was applied.
+    Lost,
+}
+
+impl History {
+    fn read(wanted: &Wanted, observed: &Observed) -> Self {
+        let mut ours = observed.found.iter().filter(|f| f.owner == Owner::Ours).peekable();
+        if ours.peek().is_none() {
+            return Self::Fresh;
+        }
+        let holder = wanted.addresses().next();
+        let tags = ours.filter(|f| Some(&f.address) == holder).find_map(|f| Memory::read(f.tags.as_ref()?));
+        tags.map_or(Self::Lost, Self::Known)
+    }
+
+    /// Why something is missing.
+    fn of_missing(&self, address: &Address, intent: &str) -> Cause {
+        match self {
+            Self::Fresh => Cause::Pending,
+            Self::Lost => Cause::Unclear,
+            Self::Known(memory) => match memory.of(address, intent) {
+                Remembered::Same | Remembered::Changed => Cause::Drift,
+                Remembered::Not => Cause::Pending,
+            },
+        }
+    }
+
+    /// Why something without tags differs.
+    fn of_untagged(&self, address: &Address, intent: &str) -> Cause {
+        let Self::Known(memory) = self else { return Cause::Unclear };
+        match memory.of(address, intent) {
+            Remembered::Same => Cause::Drift,
+            Remembered::Changed => Cause::Pending,
+            Remembered::Not => Cause::Unclear,
+        }
+    }
+
+    /// Why something is there that is not wanted.
+    fn of_surplus(&self, found: &Found) -> Cause {
+        match (&found.tags, self) {
+            (Some(tags), _) if tags.contains_key(RESOURCE) => Cause::Pending,
+            (Some(_), _) => Cause::Drift,
+            (None, Self::Known(memory)) if memory.of(&found.address, "") == Remembered::Not => Cause::Drift,
+            (None, Self::Known(_)) => Cause::Pending,
+            (None, _) => Cause::Unclear,
+        }
+    }
 }
 
 /// Compares what is wanted with what was found.
 pub fn plan(wanted: &Wanted, observed: &Observed, ownership: &Ownership, policy: &Policy) -> Plan {
-    let mut up =
-        Builder { observed, ownership, policy, steps: vec![], known: Outputs::default(), fates: BTreeMap::new() };
+    let history = History::read(wanted, observed);
+    let mut up = Builder {
+        observed,
+        ownership,
+        policy,
+        history: &history,
+        steps: vec![],
+        ignored: vec![],
+        known: Outputs::default(),
+        fates: BTreeMap::new(),
+    };
     let mut sources = vec![];
     for (address, node) in &wanted.0 {
         let before = up.steps.len();
@@ -118,11 +211,12 @@ pub fn plan(wanted: &Wanted, observed: &Observed, ownership: &Ownership, policy:
             sources.push(needed);
         }
     }
-    let mut plan = Plan { found: observed.found.clone(), known: up.known, steps: up.steps };
+    let mut plan = Plan { found: observed.found.clone(), ignored: up.ignored, known: up.known, steps: up.steps };
     let mut fates = up.fates;
     link_builders(&mut plan.steps, sources);
-    add_removals(&mut plan.steps, &mut fates, wanted, observed, policy);
+    add_removals(&mut plan, &mut fates, wanted, observed, policy, &history);
     link_removals(&mut plan.steps, &fates, observed);
+    remember(&mut plan, wanted, ownership, &history);
     plan
 }
 
@@ -139,7 +233,9 @@ struct Builder<'a> {
     observed: &'a Observed,
     ownership: &'a Ownership,
     policy: &'a Policy<'a>,
+    history: &'a History,
     steps: Vec<Step>,
+    ignored: Vec<Ignored>,
     known: Outputs,
     fates: BTreeMap<usize, Fate>,
 }
@@ -166,22 +262,32 @@ impl Builder<'_> {
                 (None, Some(why)) => Action::Wait(why, vec![]),
                 (None, None) => Action::Create,
             };
-            self.push(address, action, None, node, tags, Cause::Pending);
+            if (self.policy.ignore)(address, "*") {
+                self.ignored.push(Ignored::whole(address, "missing", "there"));
+            } else {
+                self.push(address, action, None, node, tags, self.history.of_missing(address, &intent));
+            }
             return sources;
         };
         let live = &self.observed.found[index];
+        self.leave_alone(address, &mut changes);
         let how = changes.iter().map(|c| c.how).max().unwrap_or(How::InPlace);
         let live_tags = live.tags.as_ref().filter(|_| live.tag_target.is_some());
-        let tag_changes: Vec<Change> = match live_tags {
+        let mut tag_changes: Vec<Change> = match live_tags {
             Some(have) => differing_tags(&tags, have),
             None => vec![],
         };
-        // What follows from another change of this plan is nobody's drift.
-        let follows = changes.iter().any(|c| c.to.contains("(known after"));
+        self.leave_alone(address, &mut tag_changes);
         let cause = match live_tags.and_then(|t| t.get(INTENT)) {
-            Some(applied) if *applied == intent && !follows => Cause::Drift,
+            Some(applied) if *applied == intent => Cause::Drift,
             Some(_) => Cause::Pending,
-            None => Cause::Unclear,
+            None => self.history.of_untagged(address, &intent),
+        };
+        // What follows from another change of this plan is nobody's drift, and what time brings is none either.
+        let cause = match cause {
+            Cause::Drift if changes.iter().any(|c| c.to.contains("(known after")) => Cause::Follows,
+            Cause::Drift if tag_changes.is_empty() && changes.iter().all(|c| c.due) => Cause::Pending,
+            cause => cause,
         };
         let altering = changes.iter().any(|c| c.alters_output);
         changes.extend(tag_changes);
@@ -267,6 +373,15 @@ impl Builder<'_> {
         })
     }
 
+    /// Takes out the differences that the spec says to leave alone.
+    fn leave_alone(&mut self, address: &Address, changes: &mut Vec<Change>) {
+        let ignored = |c: &Change| (self.policy.ignore)(address, "*") || (self.policy.ignore)(address, c.field);
+        let (left, kept) = std::mem::take(changes).into_iter().partition(ignored);
+        *changes = kept;
+        let left: Vec<Change> = left;
+        self.ignored.extend(left.into_iter().map(|change| Ignored { address: address.clone(), change }));
+    }
+
     fn delete_first(&self, address: &Address) -> bool {
         self.fates
             .iter()
@@ -298,6 +413,12 @@ impl Builder<'_> {
     }
 }
 
+impl Ignored {
+    fn whole(address: &Address, from: &str, to: &str) -> Self {
+        Self { address: address.clone(), change: differs_as("*", from, to, How::InPlace) }
+    }
+}
+
 impl Found {
     /// Whether one of this thing's fields names the other.
     pub(super) fn refers_to(&self, other: &Self) -> bool {
@@ -326,6 +447,7 @@ fn differing_tags(want: &Tags, have: &Tags) -> Vec<Change> {
             to: format!("{k}={v}"),
             how: How::InPlace,
             alters_output: false,
+            due: false,
         })
         .collect()
 }
@@ -362,12 +484,14 @@ fn stops_dependents(step: &Step) -> bool {
 
 /// Everything found that is ours and has no place in the wish.
 fn add_removals(
-    steps: &mut Vec<Step>,
+    plan: &mut Plan,
     fates: &mut BTreeMap<usize, Fate>,
     wanted: &Wanted,
     observed: &Observed,
     policy: &Policy,
+    history: &History,
 ) {
+    let Plan { steps, ignored, .. } = plan;
     let wished: BTreeSet<&Address> = wanted.addresses().collect();
     for kind in observed.kinds.iter().rev() {
         let mut surplus: Vec<usize> = (0..observed.found.len())
@@ -398,6 +522,11 @@ fn add_removals(
                 _ if wished.contains(&f.address) => Action::Delete("one too many at this address".to_owned()),
                 _ => Action::Delete("not in the spec".to_owned()),
             };
+            if (policy.ignore)(&f.address, "*") {
+                ignored.push(Ignored::whole(&f.address, "there", "not"));
+                fates.insert(i, Fate::Kept);
+                continue;
+            }
             // A thing that goes with its parent needs no step of its own.
             let parent = observed.found.iter().position(|g| kind.part_of() == Some(g.address.kind) && f.refers_to(g));
             if let Some(parent) = parent
@@ -412,7 +541,7 @@ fn add_removals(
                     address: f.address.clone(),
                     id: Some(f.id.clone()),
                     action,
-                    cause: if wished.contains(&f.address) { Cause::Drift } else { Cause::Unclear },
+                    cause: if wished.contains(&f.address) { Cause::Drift } else { history.of_surplus(f) },
                     needs: BTreeSet::new(),
                     counted,
                     node: None,
@@ -425,6 +554,46 @@ fn add_removals(
             }
         }
     }
+}
+
+/// Once nothing is left to write, the first resource of the stack is told what was applied. What waits or is blocked is
+/// remembered as it was.
+fn remember(plan: &mut Plan, wanted: &Wanted, ownership: &Ownership, history: &History) {
+    let Some((holder, node)) = wanted.0.first() else { return };
+    let busy = plan.steps.iter().any(|s| s.action.writes() || s.address == *holder);
+    let found = plan.found.iter().find(|f| {
+        f.address == *holder && f.owner == Owner::Ours && f.tag_target.is_some() && f.phase == Phase::Ready
+    });
+    let (false, Some(found)) = (busy, found) else { return };
+    let mut now = Memory::default();
+    for (address, node) in &wanted.0 {
+        let open = plan.steps.iter().any(|s| s.address == *address && s.action != Action::Retain)
+            || plan.ignored.iter().any(|i| i.address == *address);
+        match history {
+            History::Known(before) if open => now.carry(before, address),
+            _ if open => {}
+            _ => now.note(address, &node.intent()),
+        }
+    }
+    let have = found.tags.clone().unwrap_or_default();
+    let mut tags = ownership.tags(holder, node.name().as_deref(), &node.intent());
+    tags.extend(now.write(&have));
+    let changes = differing_tags(&tags, &have);
+    if changes.is_empty() {
+        return;
+    }
+    let found = found.clone();
+    plan.steps.push(Step {
+        address: holder.clone(),
+        id: Some(found.id.clone()),
+        action: Action::Update(changes),
+        cause: Cause::Pending,
+        needs: BTreeSet::new(),
+        counted: false,
+        node: Some(node.clone_box()),
+        found: Some(found),
+        tags,
+    });
 }
 
 /// A removal waits for its replacement, and for those that refer to it to move or go. Nothing else holds it up.

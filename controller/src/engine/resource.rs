@@ -180,6 +180,8 @@ pub struct Change {
     pub how: How,
     /// Whether outputs read by [`super::Handle::volatile`] change with it.
     pub alters_output: bool,
+    /// Whether time has brought it about: a certificate that ends soon.
+    pub due: bool,
 }
 
 /// How a field can be changed.
@@ -202,7 +204,7 @@ pub fn differs<V: PartialEq + fmt::Debug>(field: &'static str, want: &V, live: &
 
 /// A change of `field` in words of the caller's own.
 pub fn differs_as(field: &'static str, from: impl Into<String>, to: impl Into<String>, how: How) -> Change {
-    Change { field, from: from.into(), to: to.into(), how, alters_output: false }
+    Change { field, from: from.into(), to: to.into(), how, alters_output: false, due: false }
 }
 
 /// `Debug` without the noise of `Some(..)`.

@@ -139,6 +139,9 @@ impl fmt::Display for Step {
         match (&self.action, self.cause) {
             (Action::Update(_) | Action::Replace(_), Cause::Drift) => write!(f, "  [drift: changed in AWS]")?,
             (Action::Update(_) | Action::Replace(_), Cause::Pending) => write!(f, "  [the spec changed]")?,
+            (Action::Update(_) | Action::Replace(_), Cause::Follows) => write!(f, "  [follows]")?,
+            (Action::Create, Cause::Drift) => write!(f, "  [drift: it was there]")?,
+            (Action::Delete(_), Cause::Drift) => write!(f, "  [drift: put there by hand]")?,
             _ => {}
         }
         if let Some(why) = self.action.reason() {

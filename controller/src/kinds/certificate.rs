@@ -60,12 +60,8 @@ impl Resource for Certificate {
         .collect();
         if live.until < *until {
             let day = |t: OffsetDateTime| t.date().to_string();
-            changes.push(differs_as(
-                "until",
-                day(live.until),
-                "a new one, since it ends soon".to_owned(),
-                How::InPlace,
-            ));
+            let change = differs_as("until", day(live.until), "a new one, since it ends soon", How::InPlace);
+            changes.push(Change { due: true, ..change });
         }
         changes.into_iter().map(|c| Change { alters_output: true, ..c }).collect()
     }

@@ -241,6 +241,17 @@ pub fn check(stack: &PolybotStack) -> Vec<Found> {
             );
         }
     }
+    for (i, ignore) in spec.ignore_drift.iter().enumerate() {
+        let at = |field: &str| format!("spec.ignoreDrift[{i}].{field}");
+        let kind = ignore.address.split('/').next().unwrap_or_default();
+        if crate::kinds::kind(kind).is_none() || !ignore.address.contains('/') {
+            let message = format!("{:?} is no address", ignore.address);
+            fault(&at("address"), message, "as drift prints it, for example scaling_group/yolo5, or security_group_rule/*");
+        }
+        if ignore.reason.trim().is_empty() {
+            fault(&at("reason"), "no reason".to_owned(), "say why this is left alone, for those who read it later");
+        }
+    }
     for key in spec.tags.keys() {
         if key.starts_with("polybot.dev/") || key.starts_with("aws:") {
             fault(&format!("spec.tags.{key}"), "this prefix is not yours".to_owned(), "another name");

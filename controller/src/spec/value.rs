@@ -3,6 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{borrow::Cow, fmt, net::Ipv4Addr, str::FromStr};
+use time::{Date, macros::format_description};
 
 /// Serde and schema for a type whose text form is `Display` and `FromStr`.
 macro_rules! textual {
@@ -192,9 +193,48 @@ impl fmt::Display for Region {
     }
 }
 
+/// A day, written `2026-12-31`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Day(Date);
+
+textual!(Day, r"^\d{4}-\d{2}-\d{2}$", "A day, such as 2026-12-31.");
+
+impl Day {
+    /// The day as a date.
+    pub fn date(self) -> Date {
+        self.0
+    }
+}
+
+impl FromStr for Day {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let form = format_description!("[year]-[month]-[day]");
+        Date::parse(text, form).map(Self).map_err(|_| format!("{text:?} is no day; write one like 2026-12-31"))
+    }
+}
+
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_day_is_one_of_the_calendar() {
+        assert_eq!("2028-02-29".parse::<Day>().unwrap().to_string(), "2028-02-29");
+        assert!("2027-02-29".parse::<Day>().is_err() && "tomorrow".parse::<Day>().is_err());
+    }
 
     fn cidr(text: &str) -> Cidr {
         text.parse().unwrap()
