@@ -47,8 +47,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Draw the stack.
     Graph(GraphArgs),
-    /// Print the JSON schema of the spec, for editors.
-    Schema,
+    /// Print the JSON schema of the spec, for editors, or of the reports, for programs.
+    Schema(SchemaArgs),
     /// Print the Kubernetes CustomResourceDefinition.
     Crd,
     /// Print a completion script for a shell.
@@ -95,6 +95,9 @@ pub struct PlanArgs {
     /// Show the plan of `destroy` instead.
     #[arg(long)]
     pub destroy: bool,
+    /// Also write the job summary and the outputs of GitHub Actions.
+    #[arg(long)]
+    pub github: bool,
 }
 
 /// Arguments of `drift`.
@@ -105,7 +108,10 @@ pub struct DriftArgs {
     pub specs: Specs,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value = "text")]
-    pub output: PlanFormat,
+    pub output: DriftFormat,
+    /// Also write the job summary and the outputs of GitHub Actions.
+    #[arg(long)]
+    pub github: bool,
 }
 
 /// Form of a plan.
@@ -113,8 +119,40 @@ pub struct DriftArgs {
 pub enum PlanFormat {
     /// For people.
     Text,
-    /// For programs.
+    /// For programs; `schema --of report` prints its schema.
     Json,
+    /// For a comment on a pull request.
+    Markdown,
+}
+
+/// Form of a drift report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DriftFormat {
+    /// For people.
+    Text,
+    /// For programs; `schema --of report` prints its schema.
+    Json,
+    /// For an issue.
+    Markdown,
+    /// For code scanning.
+    Sarif,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// Of what.
+    #[arg(long, value_enum, default_value = "spec")]
+    pub of: SchemaOf,
+}
+
+/// What has a schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// A spec.
+    Spec,
+    /// What `plan` and `drift` print with `-o json`.
+    Report,
 }
 
 /// Arguments of `apply`.
@@ -129,9 +167,9 @@ pub struct ApplyArgs {
     /// Do not ask.
     #[arg(short, long)]
     pub yes: bool,
-    /// Go on only if the plan has this digest (printed by `plan`).
+    /// Go on only if the plan has this digest (printed by `plan`); may be repeated for several stacks.
     #[arg(long, value_name = "DIGEST")]
-    pub expect: Option<String>,
+    pub expect: Vec<String>,
     /// More resources than this may not be deleted or replaced in one go; the spec's own limit where absent.
     #[arg(long, value_name = "N")]
     pub max_deletions: Option<usize>,

@@ -46,7 +46,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Destroy(args) => destroy::run(&args).await,
         Command::Status(args) => status::run(&args).await,
         Command::Graph(args) => graph::run(&args),
-        Command::Schema => schema::run(),
+        Command::Schema(args) => schema::run(&args),
         Command::Crd => crd::run(),
         Command::Completions { shell } => {
             let mut script = vec![];

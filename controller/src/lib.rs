@@ -10,6 +10,7 @@ pub mod kinds;
 pub mod lease;
 pub mod ownership;
 pub mod reconcile;
+pub mod report;
 pub mod secret;
 pub mod spec;
 pub mod stack;

@@ -38,6 +38,8 @@ pub struct Connection {
     pub spec: Arc<PolybotStack>,
     /// The clients.
     pub aws: Aws,
+    /// Who did what, for reports.
+    pub trail: aws_sdk_cloudtrail::Client,
 }
 
 /// Why a stack could not even be looked at.
@@ -88,7 +90,8 @@ impl Connection {
         let known: KnownNames = stack::known_names(&spec, &actual);
         let mut aws = Aws::new(config, actual, ownership, known);
         aws.telegram = Some(Telegram::new(&spec.spec.telegram.api_url, crate::facts::token(&spec, config).await));
-        Ok(Self { spec, aws })
+        let trail = aws_sdk_cloudtrail::Client::new(config);
+        Ok(Self { spec, aws, trail })
     }
 
     /// Takes the lease on the stack, waiting while another controller holds it. The table of leases is made if need be.

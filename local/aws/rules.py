@@ -9,6 +9,7 @@ import re
 import select
 import threading
 import time
+import urllib.parse
 from socket import MSG_PEEK
 
 import access
@@ -19,6 +20,10 @@ from moto.core.responses import ActionResult, EmptyResult
 ACCOUNT = "123456789012"
 ZONE = "int-devops.click"
 UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
+
+READS = re.compile("Describe|List|Get|GET|HEAD")
+# Data events, which no trail keeps by default.
+DATA = re.compile("(Message|MessageBatch|Visibility|Item)$")
 
 # Switches, set over `POST /_local/switch {"name": value}`.
 SWITCHES = {
@@ -673,7 +678,11 @@ def sqs():
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,75}(\.fifo)?|[A-Za-z0-9_-]{1,80}", self.name):
             raise Refusal("InvalidParameterValue", "Can only include alphanumeric characters, hyphens, or underscores. 1 to "
                           "80 in length")
-        return original(self, attributes, now)
+        had = getattr(self, "policy", None)
+        original(self, attributes, now)
+        # Attributes that are not given stay as they are.
+        if "Policy" not in attributes:
+            self.policy = had
 
     # Receiving takes the same time however long the queue is; moto copies and scans all of it.
     @wrap(SQSBackend, "receive_message")
@@ -753,6 +762,7 @@ class Control:
     def __init__(self, app):
         self.app = app
         self.calls = []
+        self.events = []
         self.held = threading.Event()
         self.lock = threading.Lock()
 
@@ -771,9 +781,15 @@ class Control:
             service, _, operation = call.partition(":")
             if name.split(":")[0] == service and operation in ("*", name.split(":")[1]):
                 return refuse(service, environ, start_response, code)
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)) if access.ISSUED else None
-        if body is not None:
+        body = b""
+        if environ.get("CONTENT_LENGTH"):
+            body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
             environ["wsgi.input"] = io.BytesIO(body)
+        if name == "cloudtrail:LookupEvents":
+            return self.lookup(json.loads(body), start_response)
+        if not READS.match(name.split(":")[1]) and not DATA.search(name):
+            self.note(name, environ, body)
+        if access.ISSUED:
             message = access.refusal(ACCOUNT, environ, body)
             if message:
                 return refuse(name.split(":")[0], environ, start_response, None, message)
@@ -790,13 +806,32 @@ class Control:
         start_response(*status)
         return answer
 
+    def note(self, name, environ, body):
+        """Keeps a call that changes something, for CloudTrail."""
+        key = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+        key = key.group(1) if key else ""
+        path = environ.get("PATH_INFO", "") + "?" + environ.get("QUERY_STRING", "")
+        text = urllib.parse.unquote_plus(path + " " + body[:4096].decode("utf-8", "replace"))
+        self.events.append((time.time(), name, access.ISSUED.get(key, key), text))
+        del self.events[:-500]
+
+    def lookup(self, request, start_response):
+        """CloudTrail's LookupEvents by the name of a resource, newest first: those whose request names it."""
+        wanted = [a["AttributeValue"] for a in request.get("LookupAttributes", []) if a["AttributeKey"] == "ResourceName"]
+        # An ARN's last part is what most requests name; what a policy in a request names is not what it is about.
+        parts = [re.compile(rf"(?<![\w:-]){re.escape(part)}(?![\w-])") for value in wanted for part in {value, re.split(r"[/:]", value)[-1]}]
+        events = [{"EventTime": at, "EventName": name.split(":")[1], "EventSource": f"{name.split(':')[0]}.amazonaws.com",
+                   "Username": who, "ReadOnly": "false"}
+                  for at, name, who, text in reversed(self.events) if any(part.search(text) for part in parts)]
+        return answer(start_response, "200 OK", {"Events": events[:request.get("MaxResults", 50)]})
+
     def due(self, switch, name):
         """Whether this is the call to hold: the one that is named, or the n-th write, counted down."""
         with self.lock:
             if SWITCHES[f"{switch}_call"] == name:
                 SWITCHES[f"{switch}_call"] = ""
                 return True
-            if name.split(":")[1].startswith(("Describe", "List", "Get", "GET", "HEAD")):
+            if READS.match(name.split(":")[1]):
                 return False
             if SWITCHES[switch] == 0:
                 return False

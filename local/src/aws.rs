@@ -58,6 +58,11 @@ impl LocalAws {
         self.config_with(region, Credentials::new("test", "test", None, None, "local"))
     }
 
+    /// The same under a user's name, which CloudTrail then tells.
+    pub fn config_by(&self, user: &str, region: &str) -> SdkConfig {
+        self.config_with(region, Credentials::new(user, "test", None, None, "local"))
+    }
+
     /// A configuration for clients that act as a role and may do only what its policies allow.
     pub async fn config_as(&self, role: &str, region: &str) -> anyhow::Result<SdkConfig> {
         let Role { access_key_id, secret_access_key, token } = self.role(role).await?;

@@ -48,14 +48,14 @@ pub(super) async fn run(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
 async fn one(connection: &Connection, args: &ApplyArgs, allow: &Allow, stop: &Stop) -> anyhow::Result<End> {
     let (_, plan) = connection.look(Goal::Converge, allow).await;
     out(&plan::text(&connection.spec, &plan))?;
-    if let Some(expected) = &args.expect
-        && *expected != plan.digest()
-    {
+    let writes = plan.summary().writes() > 0;
+    if writes && !args.expect.is_empty() && !args.expect.contains(&plan.digest()) {
         print_error(&anyhow::anyhow!(
-            "{}: the plan has digest {}, not {expected} as expected; nothing was done. Someone changed the spec or AWS \
+            "{}: the plan has digest {}, not {} as expected; nothing was done. Someone changed the spec or AWS \
              since that plan: review the one above",
             title(&connection.spec),
-            plan.digest()
+            plan.digest(),
+            args.expect.join(" or ")
         ));
         return Ok(End::Failed);
     }
@@ -63,11 +63,7 @@ async fn one(connection: &Connection, args: &ApplyArgs, allow: &Allow, stop: &St
         print_error(&refusal);
         return Ok(End::Failed);
     }
-    if plan.summary().writes() > 0
-        && !args.yes
-        && args.expect.is_none()
-        && !ask("Apply this plan? [y/N] ", &["y", "yes"])?
-    {
+    if writes && !args.yes && args.expect.is_empty() && !ask("Apply this plan? [y/N] ", &["y", "yes"])? {
         warn("nothing was done\n");
         return Ok(End::Failed);
     }

@@ -13,7 +13,7 @@ pub(super) fn run(args: &GraphArgs) -> anyhow::Result<ExitCode> {
     for spec in stacks(&args.specs)? {
         let wanted = stack::stack(&spec, &Facts::assumed(&spec));
         let text = match args.output {
-            GraphFormat::Mermaid => mermaid(&wanted),
+            GraphFormat::Mermaid => mermaid(&wanted, &BTreeMap::new()),
             GraphFormat::Dot => dot(&title(&spec), &wanted),
         };
         out(&text)?;
@@ -39,8 +39,8 @@ fn by_kind(wanted: &Wanted) -> Vec<(&'static str, Vec<&Address>)> {
 }
 
 /// A box for each resource, an arrow from each to what it takes a value from. Rules of groups are left out: they would hide
-/// the rest.
-fn mermaid(wanted: &Wanted) -> String {
+/// the rest. `marks` tells what is to happen to an address, which colours it.
+pub(super) fn mermaid(wanted: &Wanted, marks: &BTreeMap<String, String>) -> String {
     let mut text = "graph LR\n".to_owned();
     for (kind, addresses) in by_kind(wanted).into_iter().filter(|(k, _)| *k != "security_group_rule") {
         text.push_str(&format!("  subgraph {kind}\n"));
@@ -51,6 +51,23 @@ fn mermaid(wanted: &Wanted) -> String {
     }
     for (from, to) in references(wanted) {
         text.push_str(&format!("  {} --> {}\n", id(&from), id(&to)));
+    }
+    // Colours that can be told apart without colour vision, by their lightness.
+    for (word, style) in [
+        ("create", "fill:#d4f4dd,stroke:#1a7f37,color:#0b3d1c"),
+        ("update", "fill:#fff3bf,stroke:#9a6700,color:#4d3300"),
+        ("replace", "fill:#ffd8a8,stroke:#bc4c00,color:#5c2500"),
+        ("blocked", "fill:#ffc9c9,stroke:#cf222e,color:#67060c"),
+        ("wait", "fill:#e7f0ff,stroke:#0969da,color:#0a3069"),
+    ] {
+        let marked: Vec<String> = wanted
+            .addresses()
+            .filter(|a| a.kind != "security_group_rule" && marks.get(&a.to_string()).is_some_and(|m| m == word))
+            .map(id)
+            .collect();
+        if !marked.is_empty() {
+            text.push_str(&format!("  classDef {word} {style}\n  class {} {word}\n", marked.join(",")));
+        }
     }
     text
 }

@@ -1,43 +1,43 @@
 //! `plan`: what `apply` would do. Reads only.
 
-use super::{SOMETHING, connect, out, stacks, title};
+use super::{SOMETHING, connect, graph, out, stacks, title};
 use crate::{
     cli::{PlanArgs, PlanFormat},
-    engine::{Action, Plan, Step},
+    engine::Plan,
     reconcile::{Allow, Goal},
+    report::{Document, Report, VERSION, github, markdown, markdown::Topic},
     spec::PolybotStack,
 };
-use serde_json::{Value, json};
+use futures::future::join_all;
 use std::process::ExitCode;
-
-/// Version of the JSON form.
-const FORMAT: u32 = 1;
 
 pub(super) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let goal = if args.destroy { Goal::Destroy } else { Goal::Converge };
-    let allow = Allow { with_data: args.allow.with_data.clone(), replace: args.allow.replace.clone() };
-    let (connections, mut failed) = connect(stacks(&args.specs)?).await;
-    let mut something = false;
-    let mut documents = vec![];
-    let allow = &allow;
-    let looks = connections.iter().map(|c| async move { (c, c.look(goal, allow).await.1) });
-    for (connection, plan) in futures::future::join_all(looks).await {
-        let summary = plan.summary();
-        failed |= summary.unknown > 0;
-        something |= summary.writes() > 0;
-        match args.output {
-            PlanFormat::Text => out(&text(&connection.spec, &plan))?,
-            PlanFormat::Json => documents.push(json_form(&connection.spec, &plan)),
-        }
+    let allow = &Allow { with_data: args.allow.with_data.clone(), replace: args.allow.replace.clone() };
+    let (connections, failed) = connect(stacks(&args.specs)?).await;
+    let looks = connections.iter().map(|c| async move {
+        let (wanted, plan) = c.look(goal, allow).await;
+        let mut report = Report::of(c, &plan);
+        report.graph = Some(graph::mermaid(&wanted, &report.marks()));
+        (text(&c.spec, &plan), report)
+    });
+    let (texts, reports): (Vec<_>, Vec<_>) = join_all(looks).await.into_iter().unzip();
+    let failed = failed || reports.iter().any(|r| r.counts.unknown > 0);
+    let code = match (failed, reports.iter().any(|r| r.counts.writes() > 0)) {
+        (true, _) => 1,
+        (false, true) => SOMETHING,
+        (false, false) => 0,
+    };
+    let markdown = || markdown::markdown(Topic::Plan, &reports, &[]);
+    if args.github {
+        github::write(&markdown(), &reports, code)?;
     }
-    if args.output == PlanFormat::Json {
-        out(&format!("{}\n", serde_json::to_string_pretty(&json!({ "version": FORMAT, "stacks": documents }))?))?;
+    match args.output {
+        PlanFormat::Text => texts.iter().try_for_each(|text| out(text))?,
+        PlanFormat::Markdown => out(&markdown())?,
+        PlanFormat::Json => out(&json("plan", code, reports)?)?,
     }
-    Ok(match (failed, something) {
-        (true, _) => ExitCode::FAILURE,
-        (false, true) => ExitCode::from(SOMETHING),
-        (false, false) => ExitCode::SUCCESS,
-    })
+    Ok(ExitCode::from(code))
 }
 
 /// A plan as people read it: title, steps, summary, digest.
@@ -48,32 +48,8 @@ pub(super) fn text(stack: &PolybotStack, plan: &Plan) -> String {
     format!("stack {}: {summary}\n{steps}{digest}", title(stack))
 }
 
-fn json_form(stack: &PolybotStack, plan: &Plan) -> Value {
-    let s = plan.summary();
-    json!({
-        "stack": stack.metadata.name,
-        "region": stack.spec.region.to_string(),
-        "digest": plan.digest(),
-        "summary": {
-            "create": s.create, "update": s.update, "replace": s.replace, "delete": s.delete,
-            "retain": s.retain, "blocked": s.blocked, "wait": s.wait, "unknown": s.unknown,
-        },
-        "steps": plan.steps.iter().map(step).collect::<Vec<_>>(),
-    })
-}
-
-fn step(step: &Step) -> Value {
-    json!({
-        "address": step.address.to_string(),
-        "id": step.id,
-        "action": step.action.word(),
-        "reason": step.action.reason(),
-        "cause": match &step.action {
-            Action::Update(_) | Action::Replace(_) => Some(format!("{:?}", step.cause).to_lowercase()),
-            _ => None,
-        },
-        "changes": step.action.changes().iter().map(|c| json!({
-            "field": c.field, "from": c.from, "to": c.to, "how": format!("{:?}", c.how),
-        })).collect::<Vec<_>>(),
-    })
+/// The form for programs.
+pub(super) fn json(command: &str, exit_code: u8, stacks: Vec<Report>) -> anyhow::Result<String> {
+    let document = Document { version: VERSION, command: command.to_owned(), exit_code, stacks };
+    Ok(format!("{}\n", serde_json::to_string_pretty(&document)?))
 }

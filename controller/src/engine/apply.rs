@@ -85,8 +85,11 @@ impl Consent {
         Self(addresses)
     }
 
-    /// Whether a step is covered.
+    /// Whether a step is covered. Writing down what was applied always is.
     pub fn covers(&self, step: &Step) -> bool {
+        if step.remembers {
+            return true;
+        }
         match (self.0.get(&step.address), &step.action) {
             (None, _) => false,
             (Some(removes), Action::Delete(_) | Action::Replace(_)) => *removes,

@@ -95,12 +95,26 @@ pub struct Step {
     pub needs: BTreeSet<usize>,
     /// Whether this one counts for the cap on deletions: it bears our address, or its kind bears no tags at all.
     pub counted: bool,
+    /// Whether it only writes down what was applied, once there is nothing else to write.
+    pub remembers: bool,
     pub(super) node: Option<Box<dyn Node>>,
     pub(super) found: Option<Found>,
     pub(super) tags: Tags,
 }
 
 impl Step {
+    /// The live one, where there is one.
+    pub fn found(&self) -> Option<&Found> {
+        self.found.as_ref()
+    }
+
+    /// What AWS's own records call it: the id, of a rule the id of its group, or the name that it will have.
+    pub fn recorded_as(&self) -> Option<String> {
+        let rule = self.address.kind == "security_group_rule";
+        let parent = self.found.as_ref().filter(|_| rule).and_then(|f| f.refs.first().cloned());
+        parent.or_else(|| self.id.clone()).or_else(|| self.node.as_ref()?.name())
+    }
+
     /// Whether it waits for an input that is not to be had: no pass brings that about by itself.
     pub fn lacks_input(&self) -> bool {
         self.node.as_ref().is_some_and(|n| n.clone_box().inputs().iter().any(|s| s.absent().is_some()))
@@ -131,8 +145,7 @@ pub struct Policy<'a> {
 
 impl Policy<'_> {
     /// Nothing that holds data goes, nothing blocked is replaced, nothing is ignored.
-    pub const CAREFUL: Policy<'static> =
-        Policy { purge: &|_| false, replace: &|_| false, ignore: &|_, _| false };
+    pub const CAREFUL: Policy<'static> = Policy { purge: &|_| false, replace: &|_| false, ignore: &|_, _| false };
 }
 
 /// What is known of the last apply.
@@ -286,7 +299,7 @@ impl Builder<'_> {
         // What follows from another change of this plan is nobody's drift, and what time brings is none either.
         let cause = match cause {
             Cause::Drift if changes.iter().any(|c| c.to.contains("(known after")) => Cause::Follows,
-            Cause::Drift if tag_changes.is_empty() && changes.iter().all(|c| c.due) => Cause::Pending,
+            Cause::Drift | Cause::Unclear if tag_changes.is_empty() && changes.iter().all(|c| c.due) => Cause::Pending,
             cause => cause,
         };
         let altering = changes.iter().any(|c| c.alters_output);
@@ -406,6 +419,7 @@ impl Builder<'_> {
             cause,
             needs: BTreeSet::new(),
             counted,
+            remembers: false,
             node: Some(node),
             found,
             tags,
@@ -544,6 +558,7 @@ fn add_removals(
                     cause: if wished.contains(&f.address) { Cause::Drift } else { history.of_surplus(f) },
                     needs: BTreeSet::new(),
                     counted,
+                    remembers: false,
                     node: None,
                     found: Some(f.clone()),
                     tags: Tags::new(),
@@ -561,9 +576,10 @@ fn add_removals(
 fn remember(plan: &mut Plan, wanted: &Wanted, ownership: &Ownership, history: &History) {
     let Some((holder, node)) = wanted.0.first() else { return };
     let busy = plan.steps.iter().any(|s| s.action.writes() || s.address == *holder);
-    let found = plan.found.iter().find(|f| {
-        f.address == *holder && f.owner == Owner::Ours && f.tag_target.is_some() && f.phase == Phase::Ready
-    });
+    let found = plan
+        .found
+        .iter()
+        .find(|f| f.address == *holder && f.owner == Owner::Ours && f.tag_target.is_some() && f.phase == Phase::Ready);
     let (false, Some(found)) = (busy, found) else { return };
     let mut now = Memory::default();
     for (address, node) in &wanted.0 {
@@ -590,6 +606,7 @@ fn remember(plan: &mut Plan, wanted: &Wanted, ownership: &Ownership, history: &H
         cause: Cause::Pending,
         needs: BTreeSet::new(),
         counted: false,
+        remembers: true,
         node: Some(node.clone_box()),
         found: Some(found),
         tags,

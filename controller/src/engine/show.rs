@@ -1,6 +1,8 @@
 //! A plan as people read it.
 
 use super::{Action, Cause, How, Plan, Step};
+use schemars::JsonSchema;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::fmt;
 
@@ -44,7 +46,7 @@ impl Action {
 }
 
 /// How many steps of each kind a plan has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Summary {
     /// To create.
     pub create: usize,

@@ -178,7 +178,8 @@ impl Resource for LaunchTemplateVersion {
             }
             _ => changes.push(differs_as("user_data", "(known)", "(known later)", new)),
         }
-        changes
+        // A version never changes: what is wanted now is another spec, a newer image or tag, and never a hand's work.
+        changes.into_iter().map(|c| Change { due: true, ..c }).collect()
     }
 
     /// Nothing that AWS or the registry decides: neither ids nor images.

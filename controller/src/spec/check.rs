@@ -246,7 +246,11 @@ pub fn check(stack: &PolybotStack) -> Vec<Found> {
         let kind = ignore.address.split('/').next().unwrap_or_default();
         if crate::kinds::kind(kind).is_none() || !ignore.address.contains('/') {
             let message = format!("{:?} is no address", ignore.address);
-            fault(&at("address"), message, "as drift prints it, for example scaling_group/yolo5, or security_group_rule/*");
+            fault(
+                &at("address"),
+                message,
+                "as drift prints it, for example scaling_group/yolo5, or security_group_rule/*",
+            );
         }
         if ignore.reason.trim().is_empty() {
             fault(&at("reason"), "no reason".to_owned(), "say why this is left alone, for those who read it later");

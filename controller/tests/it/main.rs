@@ -8,6 +8,7 @@ mod faults;
 mod laws;
 mod life;
 mod pure;
+mod reports;
 mod run;
 mod setting;
 mod specs;

@@ -1,7 +1,6 @@
 //! `run` as a process, and two controllers at once.
 
-use crate::setting::{TOKEN, World, local_spec, plan};
-use local::telegram::{LocalTelegram, Options};
+use crate::setting::{TOKEN, World, local_spec, plan, spec_file, telegram};
 use std::{path::Path, process::Stdio, time::Duration};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -35,18 +34,6 @@ impl Kept {
         };
         tokio::time::timeout(Duration::from_mins(1), line).await.unwrap_or_else(|_| panic!("no {words:?}"))
     }
-}
-
-async fn telegram() -> LocalTelegram {
-    LocalTelegram::start_with(Options { token: TOKEN.to_owned(), ..Options::default() }).await.unwrap()
-}
-
-fn spec_file(folder: &Path, telegram: &LocalTelegram) -> std::path::PathBuf {
-    let whole = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/local.yaml")).unwrap();
-    let path = folder.join("local.yaml");
-    let with_api = format!("  telegram:\n    apiUrl: {}\n", telegram.url());
-    std::fs::write(&path, whole.replace("  telegram:\n", &with_api)).unwrap();
-    path
 }
 
 #[tokio::test]

@@ -6,8 +6,14 @@ use controller::{
     spec::PolybotStack,
     stop::Stop,
 };
-use local::aws::LocalAws;
-use std::sync::Arc;
+use local::{
+    aws::LocalAws,
+    telegram::{LocalTelegram, Options},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// A token of the right form, made up for these tests.
 pub const TOKEN: &str = "123456:not-a-real-token-of-any-bot-000000";
@@ -127,4 +133,18 @@ pub async fn settle_for(connection: &Connection, goal: Goal, allow: &Allow) {
 /// What a plan would write, as `word address`.
 pub fn writes(plan: &Plan) -> Vec<String> {
     plan.steps.iter().filter(|s| s.action.writes()).map(|s| format!("{} {}", s.action.word(), s.address)).collect()
+}
+
+/// A Telegram that knows the token.
+pub async fn telegram() -> LocalTelegram {
+    LocalTelegram::start_with(Options { token: TOKEN.to_owned(), ..Options::default() }).await.unwrap()
+}
+
+/// The demo's spec with this Telegram, as a file.
+pub fn spec_file(folder: &Path, telegram: &LocalTelegram) -> PathBuf {
+    let whole = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/local.yaml")).unwrap();
+    let path = folder.join("local.yaml");
+    let with_api = format!("  telegram:\n    apiUrl: {}\n", telegram.url());
+    std::fs::write(&path, whole.replace("  telegram:\n", &with_api)).unwrap();
+    path
 }

@@ -1,0 +1,34 @@
+//! The outputs and the summary of a job in GitHub Actions
+//! (<https://docs.github.com/actions/reference/workflow-commands-for-github-actions>).
+
+use super::Report;
+use anyhow::Context;
+use std::{env, fs::OpenOptions, io::Write};
+
+/// Writes the job's summary and its outputs: `exit-code`, `changes` (true or false), `digests` (those to be reviewed,
+/// separated by spaces), `summary`.
+///
+/// # Errors
+/// Where GitHub's variables are missing, or their files cannot be written.
+pub fn write(markdown: &str, reports: &[Report], exit_code: u8) -> anyhow::Result<()> {
+    append("GITHUB_STEP_SUMMARY", markdown)?;
+    let digests: Vec<&str> = reports.iter().filter_map(|r| r.digest.as_deref()).collect();
+    let summary: Vec<String> = reports.iter().map(|r| format!("{}: {}", r.title(), r.summary)).collect();
+    let changes = reports.iter().any(|r| !r.steps.is_empty());
+    append(
+        "GITHUB_OUTPUT",
+        &format!(
+            "exit-code={exit_code}\nchanges={changes}\ndigests={}\nsummary={}\n",
+            digests.join(" "),
+            summary.join("; ").replace(['\n', '\r'], " ")
+        ),
+    )
+}
+
+fn append(variable: &str, text: &str) -> anyhow::Result<()> {
+    let path = env::var_os(variable).with_context(|| {
+        format!("{variable} is not set; --github is for GitHub Actions, elsewhere use -o markdown or -o json")
+    })?;
+    let file = OpenOptions::new().append(true).create(true).open(&path);
+    file.and_then(|mut f| f.write_all(text.as_bytes())).with_context(|| format!("cannot write to {variable}"))
+}

@@ -1,0 +1,141 @@
+//! What lives in our VPC or bears our names and is not ours. It is told, and never touched.
+
+use crate::{
+    aws::{Aws, Result},
+    engine::{Owner, Plan},
+    kinds::{filter, vpc::Vpc},
+    ownership::STACK,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::{collections::BTreeSet, fmt};
+
+/// A thing that is not ours.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Unmanaged {
+    /// What it is.
+    pub kind: String,
+    /// Its id or name.
+    pub id: String,
+    /// Why it is told.
+    pub why: String,
+}
+
+impl fmt::Display for Unmanaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.kind, self.id, self.why)
+    }
+}
+
+/// Everything of that sort. A list that may not be read is left out.
+pub async fn unmanaged(aws: &Aws, plan: &Plan) -> Vec<Unmanaged> {
+    let ours: BTreeSet<&str> = plan.found.iter().filter(|f| f.owner == Owner::Ours).map(|f| f.id.as_str()).collect();
+    let foreign = plan.found.iter().filter(|f| f.owner == Owner::Foreign);
+    let mut all: BTreeSet<Unmanaged> = foreign
+        .map(|f| Unmanaged {
+            kind: f.address.kind.to_owned(),
+            id: f.id.clone(),
+            why: "it bears our prefix and not our tag".to_owned(),
+        })
+        .collect();
+    let vpcs = plan
+        .found
+        .iter()
+        .filter(|f| f.owner == Owner::Ours && f.address.kind == <Vpc as crate::engine::Resource>::KIND);
+    for vpc in vpcs {
+        let lists = futures::join!(
+            groups(aws, &vpc.id),
+            subnets(aws, &vpc.id),
+            route_tables(aws, &vpc.id),
+            gateways(aws, &vpc.id),
+            endpoints(aws, &vpc.id),
+            balancers(aws, &vpc.id),
+            instances(aws, &vpc.id)
+        );
+        let lists = [
+            ("security group", lists.0),
+            ("subnet", lists.1),
+            ("route table", lists.2),
+            ("NAT gateway", lists.3),
+            ("VPC endpoint", lists.4),
+            ("load balancer", lists.5),
+            ("instance", lists.6),
+        ];
+        for (kind, list) in lists {
+            let ids = list.unwrap_or_else(|error| {
+                tracing::debug!(kind, %error, "cannot be looked for");
+                vec![]
+            });
+            let others = ids.into_iter().filter(|id| !ours.contains(id.as_str()));
+            let why = format!("it is in {} and not of this stack", vpc.id);
+            all.extend(others.map(|id| Unmanaged { kind: kind.to_owned(), id, why: why.clone() }));
+        }
+    }
+    all.into_iter().collect()
+}
+
+async fn groups(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
+    let mut pages = aws.ec2.describe_security_groups().filters(filter("vpc-id", vpc)).into_paginator().items().send();
+    let mut ids = vec![];
+    while let Some(group) = pages.next().await {
+        let group = group?;
+        // Every VPC has one; the VPC kind sees to it that it is empty.
+        if group.group_name() != Some("default") {
+            ids.extend(group.group_id);
+        }
+    }
+    Ok(ids)
+}
+
+async fn subnets(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
+    let answer = aws.ec2.describe_subnets().filters(filter("vpc-id", vpc)).send().await?;
+    Ok(answer.subnets.unwrap_or_default().into_iter().filter_map(|s| s.subnet_id).collect())
+}
+
+async fn route_tables(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
+    let answer = aws.ec2.describe_route_tables().filters(filter("vpc-id", vpc)).send().await?;
+    let main = |t: &aws_sdk_ec2::types::RouteTable| t.associations().iter().any(|a| a.main() == Some(true));
+    Ok(answer.route_tables().iter().filter(|t| !main(t)).filter_map(|t| t.route_table_id.clone()).collect())
+}
+
+async fn gateways(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
+    let answer = aws.ec2.describe_nat_gateways().filter(filter("vpc-id", vpc)).send().await?;
+    Ok(answer.nat_gateways.unwrap_or_default().into_iter().filter_map(|g| g.nat_gateway_id).collect())
+}
+
+async fn endpoints(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
+    let answer = aws.ec2.describe_vpc_endpoints().filters(filter("vpc-id", vpc)).send().await?;
+    Ok(answer.vpc_endpoints.unwrap_or_default().into_iter().filter_map(|e| e.vpc_endpoint_id).collect())
+}
+
+async fn balancers(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
+    let mut pages = aws.elb.describe_load_balancers().into_paginator().items().send();
+    let mut ids = vec![];
+    while let Some(balancer) = pages.next().await {
+        let balancer = balancer?;
+        if balancer.vpc_id() == Some(vpc) {
+            ids.extend(balancer.load_balancer_name);
+        }
+    }
+    Ok(ids)
+}
+
+/// Those that no group of ours has made.
+async fn instances(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
+    let running = aws_sdk_ec2::types::Filter::builder().name("instance-state-name");
+    let running = running.values("pending").values("running").values("stopping").values("stopped").build();
+    let call = aws.ec2.describe_instances().filters(filter("vpc-id", vpc)).filters(running);
+    let mut pages = call.into_paginator().items().send();
+    let mut ids = vec![];
+    while let Some(reservation) = pages.next().await {
+        for instance in reservation?.instances.unwrap_or_default() {
+            let ours =
+                instance.tags().iter().any(|t| t.key() == Some(STACK) && t.value() == Some(&*aws.ownership.stack));
+            if !ours {
+                ids.extend(instance.instance_id);
+            }
+        }
+    }
+    Ok(ids)
+}
