@@ -239,18 +239,20 @@ impl Report {
     /// out: this explains, and decides nothing.
     pub async fn into_drift(mut self, connection: &Connection, plan: &Plan) -> Self {
         self.steps.retain(|s| s.verdict.is_some());
-        let drifted: Vec<&str> = self
+        let drifted: Vec<String> = self
             .steps
             .iter()
             .filter(|s| matches!(s.verdict, Some(Verdict::Drift | Verdict::Unclear)))
-            .filter_map(|s| s.recorded_as.as_deref())
+            .filter_map(|s| s.recorded_as.clone())
             .collect();
-        let (deeds, unmanaged) =
-            futures::join!(trail::deeds(&connection.trail, &drifted), unmanaged::unmanaged(&connection.aws, plan));
+        let around = unmanaged::around(&connection.aws, plan).await;
+        let drifted = drifted.iter().chain(&around.stopped).map(String::as_str).collect::<Vec<_>>();
+        let deeds = trail::deeds(&connection.trail, &drifted).await;
+        self.steps.extend(around.stopped.iter().map(|id| Step::stopped(id)));
         for step in &mut self.steps {
             step.by = step.recorded_as.as_ref().and_then(|name| deeds.get(name).cloned()).unwrap_or_default();
         }
-        self.unmanaged = unmanaged;
+        self.unmanaged = around.unmanaged;
         self.summary = self.drift_summary();
         self
     }
@@ -349,6 +351,26 @@ impl Step {
             by: vec![],
             recorded_as: step.recorded_as(),
             sign: step.action.sign(),
+        }
+    }
+}
+
+impl Step {
+    /// An instance that somebody stopped: nothing to do, and worth to be known.
+    fn stopped(id: &str) -> Self {
+        Self {
+            address: format!("instance/{id}"),
+            id: Some(id.to_owned()),
+            action: "wait".to_owned(),
+            reason: Some("it was stopped; its scaling group replaces it".to_owned()),
+            verdict: Some(Verdict::Drift),
+            risk: Risk::None,
+            risk_reason: "nothing is done".to_owned(),
+            since: None,
+            changes: vec![],
+            by: vec![],
+            recorded_as: Some(id.to_owned()),
+            sign: '…',
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What lives in our VPC or bears our names and is not ours. It is told, and never touched.
+//! What lives in our VPC or bears our names and is not ours, and instances of ours that somebody stopped. Both are told and
+//! never touched: the first are others', the second are replaced by their scaling group.
 
 use crate::{
     aws::{Aws, Result},
@@ -28,8 +29,18 @@ impl fmt::Display for Unmanaged {
     }
 }
 
+/// What was found around the stack.
+#[derive(Debug, Default)]
+pub struct Around {
+    /// What is not ours.
+    pub unmanaged: Vec<Unmanaged>,
+    /// Ids of our instances that do not run and are not on their way out.
+    pub stopped: Vec<String>,
+}
+
 /// Everything of that sort. A list that may not be read is left out.
-pub async fn unmanaged(aws: &Aws, plan: &Plan) -> Vec<Unmanaged> {
+pub async fn around(aws: &Aws, plan: &Plan) -> Around {
+    let mut stopped = vec![];
     let ours: BTreeSet<&str> = plan.found.iter().filter(|f| f.owner == Owner::Ours).map(|f| f.id.as_str()).collect();
     let foreign = plan.found.iter().filter(|f| f.owner == Owner::Foreign);
     let mut all: BTreeSet<Unmanaged> = foreign
@@ -60,7 +71,13 @@ pub async fn unmanaged(aws: &Aws, plan: &Plan) -> Vec<Unmanaged> {
             ("NAT gateway", lists.3),
             ("VPC endpoint", lists.4),
             ("load balancer", lists.5),
-            ("instance", lists.6),
+            (
+                "instance",
+                lists.6.map(|(others, ours)| {
+                    stopped.extend(ours);
+                    others
+                }),
+            ),
         ];
         for (kind, list) in lists {
             let ids = list.unwrap_or_else(|error| {
@@ -72,7 +89,7 @@ pub async fn unmanaged(aws: &Aws, plan: &Plan) -> Vec<Unmanaged> {
             all.extend(others.map(|id| Unmanaged { kind: kind.to_owned(), id, why: why.clone() }));
         }
     }
-    all.into_iter().collect()
+    Around { unmanaged: all.into_iter().collect(), stopped }
 }
 
 async fn groups(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
@@ -121,21 +138,24 @@ async fn balancers(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
     Ok(ids)
 }
 
-/// Those that no group of ours has made.
-async fn instances(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
-    let running = aws_sdk_ec2::types::Filter::builder().name("instance-state-name");
-    let running = running.values("pending").values("running").values("stopping").values("stopped").build();
-    let call = aws.ec2.describe_instances().filters(filter("vpc-id", vpc)).filters(running);
+/// Those that no group of ours has made, and those of ours that are stopped.
+async fn instances(aws: &Aws, vpc: &str) -> Result<(Vec<String>, Vec<String>)> {
+    let there = aws_sdk_ec2::types::Filter::builder().name("instance-state-name");
+    let there = there.values("pending").values("running").values("stopping").values("stopped").build();
+    let call = aws.ec2.describe_instances().filters(filter("vpc-id", vpc)).filters(there);
     let mut pages = call.into_paginator().items().send();
-    let mut ids = vec![];
+    let (mut others, mut stopped) = (vec![], vec![]);
     while let Some(reservation) = pages.next().await {
         for instance in reservation?.instances.unwrap_or_default() {
-            let ours =
-                instance.tags().iter().any(|t| t.key() == Some(STACK) && t.value() == Some(&*aws.ownership.stack));
-            if !ours {
-                ids.extend(instance.instance_id);
+            let tagged =
+                |t: &aws_sdk_ec2::types::Tag| t.key() == Some(STACK) && t.value() == Some(&*aws.ownership.stack);
+            let state = instance.state().and_then(|s| s.name()).map(aws_sdk_ec2::types::InstanceStateName::as_str);
+            match (instance.tags().iter().any(tagged), state) {
+                (false, _) => others.extend(instance.instance_id),
+                (true, Some("stopping" | "stopped")) => stopped.extend(instance.instance_id),
+                (true, _) => {}
             }
         }
     }
-    Ok(ids)
+    Ok((others, stopped))
 }

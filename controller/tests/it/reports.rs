@@ -96,6 +96,15 @@ async fn drift_tells_hands_from_edits_who_it_was_and_what_is_not_ours() {
     let (code, text) = stack.drift(&[]).await;
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("in sync, 1 unmanaged\nunmanaged security group sg-"), "{text}");
+
+    // A stopped instance: its group replaces it, and somebody should know.
+    let running = ec2.describe_instances().send().await.unwrap();
+    let instance = running.reservations()[0].instances()[0].instance_id().unwrap().to_owned();
+    ec2.stop_instances().instance_ids(&instance).send().await.unwrap();
+    let (code, text) = stack.drift(&[]).await;
+    assert_eq!(code, 3, "{text}");
+    let line = format!("drift     … wait    instance/{instance}: it was stopped; its scaling group replaces it");
+    assert!(text.contains(&line) && text.contains("by mallory: StopInstances"), "{text}");
 }
 
 #[tokio::test]
