@@ -1,5 +1,6 @@
 //! What the tests share: a local AWS of their own, a stack, and passes over it.
 
+use aws_sdk_ecr::operation::put_image::PutImageError;
 use controller::{
     engine::{Consent, Plan, Report, apply},
     reconcile::{Allow, Connection, Goal},
@@ -79,7 +80,7 @@ impl World {
                 .send()
                 .await;
             let there = pushed.as_ref().err().and_then(|e| e.as_service_error());
-            assert!(there.is_none_or(|e| e.is_image_already_exists_exception()), "{pushed:?}");
+            assert!(there.is_none_or(PutImageError::is_image_already_exists_exception), "{pushed:?}");
         }
     }
 }
