@@ -1,6 +1,7 @@
 //! Secrets are in no output of any command, at any log level, nor anywhere in AWS but where they belong.
 
 use crate::setting::{Synced, both, local_spec};
+use base64::Engine;
 use controller::secret::Secret;
 use std::process::Output;
 use tokio::process::Command;
@@ -80,7 +81,6 @@ async fn no_output_of_any_command_at_any_level_shows_a_secret() {
     let versions = connection.aws.ec2.describe_launch_template_versions().versions("$Latest").send().await.unwrap();
     for version in versions.launch_template_versions() {
         let data = version.launch_template_data().and_then(|d| d.user_data()).unwrap();
-        use base64::Engine;
         let text = base64::engine::general_purpose::STANDARD.decode(data).unwrap();
         clean("user data", &String::from_utf8_lossy(&text));
     }
