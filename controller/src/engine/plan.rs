@@ -571,11 +571,16 @@ fn add_removals(
     }
 }
 
-/// Once nothing is left to write, the first resource of the stack is told what was applied. What waits or is blocked is
-/// remembered as it was.
+/// Whether a step writes, and nothing that it needs keeps it from that.
+fn can_run(steps: &[Step], i: usize) -> bool {
+    steps[i].action.writes() && steps[i].needs.iter().all(|j| can_run(steps, *j))
+}
+
+/// Once nothing is left that can be written, the first resource of the stack is told what was applied. What waits or is
+/// blocked is remembered as it was.
 fn remember(plan: &mut Plan, wanted: &Wanted, ownership: &Ownership, history: &History) {
     let Some((holder, node)) = wanted.0.first() else { return };
-    let busy = plan.steps.iter().any(|s| s.action.writes() || s.address == *holder);
+    let busy = (0..plan.steps.len()).any(|i| plan.steps[i].address == *holder || can_run(&plan.steps, i));
     let found = plan
         .found
         .iter()

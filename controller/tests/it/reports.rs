@@ -1,7 +1,8 @@
 //! What `plan` and `drift` tell people, pull requests and programs, by the program as it is typed.
 
-use crate::setting::{Synced, both, local_spec};
+use crate::setting::{Synced, World, both, local_spec, once, plan};
 use aws_sdk_ec2::types::{IpPermission, IpRange};
+use controller::report::{Verdict, verdict};
 use serde_json::Value;
 use std::path::Path;
 
@@ -105,6 +106,34 @@ async fn drift_tells_hands_from_edits_who_it_was_and_what_is_not_ours() {
     assert_eq!(code, 3, "{text}");
     let line = format!("drift     … wait    instance/{instance}: it was stopped; its scaling group replaces it");
     assert!(text.contains(&line) && text.contains("by mallory: StopInstances"), "{text}");
+}
+
+#[tokio::test]
+async fn a_stack_that_waits_for_images_knows_what_was_applied_all_the_same() {
+    let world = World::new().await;
+    let c = world.connect(local_spec()).await;
+    for _ in 0..4 {
+        once(&c).await;
+    }
+    let mut spec = local_spec();
+    spec.spec.notifications[0].email = "other@example.com".into();
+    let plan = plan(&world.connect(spec).await).await;
+    let told: Vec<_> = plan.steps.iter().map(|s| (s.address.to_string(), verdict(s).unwrap())).collect();
+    assert_eq!(
+        told,
+        [
+            ("launch_template_version/polybot", Verdict::Unchecked),
+            ("scaling_group/polybot", Verdict::Pending),
+            ("subscription/email-other@example.com", Verdict::Pending),
+            ("launch_template_version/yolo5", Verdict::Unchecked),
+            ("scaling_group/yolo5", Verdict::Pending),
+            ("scaling_policy/yolo5-tracking", Verdict::Pending),
+            ("webhook/bot", Verdict::Unchecked),
+            ("subscription/email-ops@example.com", Verdict::Pending),
+        ]
+        .map(|(address, verdict)| (address.to_owned(), verdict)),
+        "{plan}"
+    );
 }
 
 #[tokio::test]
