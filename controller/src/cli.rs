@@ -47,6 +47,10 @@ pub enum Command {
     Status(StatusArgs),
     /// Draw the stack.
     Graph(GraphArgs),
+    /// Judge how safe a spec's stack is, without asking AWS. Exit 0: no rule fails, 2: some do, 1: error.
+    Check(CheckArgs),
+    /// Sum up what a spec's stack costs a month, without asking AWS.
+    Cost(CostArgs),
     /// Print the JSON schema of the spec, for editors, or of the reports, for programs.
     Schema(SchemaArgs),
     /// Print the Kubernetes CustomResourceDefinition.
@@ -92,6 +96,9 @@ pub struct PlanArgs {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: PlanFormat,
+    /// The specs as they were before, for the difference in cost.
+    #[arg(long, value_name = "PATH")]
+    pub base: Option<PathBuf>,
     /// Show the plan of `destroy` instead.
     #[arg(long)]
     pub destroy: bool,
@@ -136,6 +143,48 @@ pub enum DriftFormat {
     Markdown,
     /// For code scanning.
     Sarif,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Which specs.
+    #[command(flatten)]
+    pub specs: Specs,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: CheckFormat,
+}
+
+/// Form of a judgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// For people: what fails and what is waived.
+    Text,
+    /// For programs: every rule on every resource.
+    Json,
+    /// For code scanning.
+    Sarif,
+}
+
+/// Arguments of `cost`.
+#[derive(Debug, Args)]
+pub struct CostArgs {
+    /// Which specs.
+    #[command(flatten)]
+    pub specs: Specs,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: CostFormat,
+}
+
+/// Form of a cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CostFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// Arguments of `schema`.

@@ -1,6 +1,8 @@
 //! The commands: what each does with specs, AWS and the terminal.
 
 mod apply;
+mod check;
+mod cost;
 mod crd;
 mod destroy;
 mod drift;
@@ -46,6 +48,8 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Destroy(args) => destroy::run(&args).await,
         Command::Status(args) => status::run(&args).await,
         Command::Graph(args) => graph::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Cost(args) => cost::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Crd => crd::run(),
         Command::Completions { shell } => {

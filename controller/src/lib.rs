@@ -3,12 +3,14 @@
 pub mod aws;
 pub mod cli;
 pub mod commands;
+pub mod cost;
 pub mod engine;
 pub mod facts;
 pub mod keep;
 pub mod kinds;
 pub mod lease;
 pub mod ownership;
+pub mod posture;
 pub mod reconcile;
 pub mod report;
 pub mod secret;

@@ -4,11 +4,9 @@
 pub mod github;
 pub mod markdown;
 pub mod risk;
-mod sarif;
+pub mod sarif;
 pub mod trail;
 pub mod unmanaged;
-
-pub use sarif::sarif;
 
 use crate::{
     engine::{self, Action, Cause, How, Plan},

@@ -80,6 +80,9 @@ pub struct PolybotStackSpec {
     /// Differences that are left alone for a while: neither reported as drift nor mended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore_drift: Vec<IgnoreDrift>,
+    /// Rules of `controller check` that this stack may break for a while.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waivers: Vec<Waiver>,
 }
 
 /// The network: a VPC with a public /24 subnet in each zone.
@@ -690,6 +693,18 @@ impl IgnoreDrift {
         let at = self.address.strip_suffix('*').map_or(this == self.address, |start| this.starts_with(start));
         at && self.field.as_deref().unwrap_or("*") == field
     }
+}
+
+/// A rule of `controller check` that may be broken until a day, for a reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Waiver {
+    /// The rule as `check` names it, such as `CKV_AWS_21`.
+    pub rule: String,
+    /// Why, for those who read it later.
+    pub reason: String,
+    /// The last day on which it counts.
+    pub until: Day,
 }
 
 /// The JSON schema of one document: what editors check while one types.

@@ -4,7 +4,7 @@ use super::{connect, out, plan::json, stacks};
 use crate::{
     cli::{DriftArgs, DriftFormat},
     reconcile::{Allow, Goal},
-    report::{self, Report, github, markdown, markdown::Topic},
+    report::{self, Report, github, markdown, markdown::Topic, sarif},
 };
 use futures::future::join_all;
 use std::process::ExitCode;
@@ -25,7 +25,7 @@ pub(super) async fn run(args: &DriftArgs) -> anyhow::Result<ExitCode> {
     match args.output {
         DriftFormat::Text => reports.iter().try_for_each(|r| out(&r.drift_text()))?,
         DriftFormat::Markdown => out(&markdown())?,
-        DriftFormat::Sarif => out(&format!("{:#}\n", report::sarif(&reports, &file)))?,
+        DriftFormat::Sarif => out(&format!("{:#}\n", sarif::document(&sarif::drift(&reports), &file)))?,
         DriftFormat::Json => out(&json("drift", code, reports)?)?,
     }
     Ok(ExitCode::from(code))

@@ -3,13 +3,16 @@
 use super::{SOMETHING, connect, graph, out, stacks, title};
 use crate::{
     cli::{PlanArgs, PlanFormat},
+    cost,
     engine::Plan,
+    posture::{Outcome, judge},
     reconcile::{Allow, Goal},
     report::{Document, Report, VERSION, github, markdown, markdown::Topic},
-    spec::PolybotStack,
+    spec::{PolybotStack, load},
 };
 use futures::future::join_all;
 use std::process::ExitCode;
+use time::OffsetDateTime;
 
 pub(super) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let goal = if args.destroy { Goal::Destroy } else { Goal::Converge };
@@ -28,7 +31,9 @@ pub(super) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         (false, true) => SOMETHING,
         (false, false) => 0,
     };
-    let markdown = || markdown::markdown(Topic::Plan, &reports, &[]);
+    let before = args.base.as_ref().map(|path| load::load(std::slice::from_ref(path))).transpose()?;
+    let notes: Vec<String> = connections.iter().flat_map(|c| notes(&c.spec, before.as_deref())).collect();
+    let markdown = || markdown::markdown(Topic::Plan, &reports, &notes);
     if args.github {
         github::write(&markdown(), &reports, code)?;
     }
@@ -38,6 +43,35 @@ pub(super) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         PlanFormat::Json => out(&json("plan", code, reports)?)?,
     }
     Ok(ExitCode::from(code))
+}
+
+/// What a reviewer wants to know besides: cost and its difference, and rules that are broken.
+fn notes(stack: &PolybotStack, before: Option<&[PolybotStack]>) -> Vec<String> {
+    let cost = cost::of(stack);
+    let same = |s: &&PolybotStack| s.metadata.name == stack.metadata.name && s.spec.region == stack.spec.region;
+    let delta = before.map(|all| {
+        let was = all.iter().find(same).map(cost::of);
+        was.map_or_else(|| " (new)".to_owned(), |was| format!(" ({})", cost.delta(&was)))
+    });
+    let delta = delta.unwrap_or_default();
+    let mut notes = vec![format!(
+        "**Cost** of {}: {}{delta}, besides what is paid by use; prices of {}.",
+        title(stack),
+        cost.range(),
+        cost.as_of
+    )];
+    let judged = judge(stack, OffsetDateTime::now_utc().date());
+    let broken: Vec<String> = judged
+        .iter()
+        .filter(|j| j.outcome == Outcome::Fail)
+        .map(|j| format!("- {} `{}`: {} ({})", j.rule, j.address, j.title, j.why))
+        .collect();
+    let waived = judged.iter().filter(|j| j.outcome == Outcome::Waived).count();
+    notes.push(match broken.len() {
+        0 => format!("**Security** of {}: no rule is broken, {waived} are waived.", title(stack)),
+        n => format!("**Security** of {}: {n} broken, {waived} waived\n\n{}", title(stack), broken.join("\n")),
+    });
+    notes
 }
 
 /// A plan as people read it: title, steps, summary, digest.

@@ -11,6 +11,7 @@ pub(super) type Output = Arc<dyn Any + Send + Sync>;
 
 /// A wanted resource of any kind.
 pub(super) trait Node: Send + Sync {
+    fn as_any(&self) -> &dyn Any;
     fn clone_box(&self) -> Box<dyn Node>;
     fn kind(&self) -> &'static dyn Kind;
     fn name(&self) -> Option<String>;
@@ -28,6 +29,9 @@ fn live<R: Resource>(any: &dyn Any) -> Option<&Live<R>> {
 }
 
 impl<R: Resource> Node for R {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
     fn clone_box(&self) -> Box<dyn Node> {
         Box::new(self.clone())
     }

@@ -21,6 +21,11 @@ impl Wanted {
         self.0.iter().map(|(a, _)| a)
     }
 
+    /// Those of one kind.
+    pub fn of<R: Resource>(&self) -> impl Iterator<Item = (&Address, &R)> {
+        self.0.iter().filter_map(|(address, node)| Some((address, node.as_any().downcast_ref()?)))
+    }
+
     /// The unique names that the resources will have in AWS, where a name is known before it exists.
     pub fn names(&self) -> impl Iterator<Item = (&Address, String)> {
         self.0.iter().filter_map(|(address, node)| Some((address, node.name()?)))

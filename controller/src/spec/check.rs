@@ -256,6 +256,15 @@ pub fn check(stack: &PolybotStack) -> Vec<Found> {
             fault(&at("reason"), "no reason".to_owned(), "say why this is left alone, for those who read it later");
         }
     }
+    for (i, waiver) in spec.waivers.iter().enumerate() {
+        if !waiver.rule.starts_with("CKV") && !waiver.rule.starts_with("POLYBOT_") {
+            let message = format!("{:?} is no rule", waiver.rule);
+            fault(&format!("spec.waivers[{i}].rule"), message, "as check prints it, for example CKV_AWS_21");
+        }
+        if waiver.reason.trim().is_empty() {
+            fault(&format!("spec.waivers[{i}].reason"), "no reason".to_owned(), "say why, for those who read it later");
+        }
+    }
     for key in spec.tags.keys() {
         if key.starts_with("polybot.dev/") || key.starts_with("aws:") {
             fault(&format!("spec.tags.{key}"), "this prefix is not yours".to_owned(), "another name");

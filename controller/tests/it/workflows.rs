@@ -156,18 +156,26 @@ fn checkout(folder: &Path, spec: &Path) {
     let script = ".github/scripts/github.py";
     std::fs::copy(format!("{root}/{script}"), folder.join(script)).unwrap();
     std::fs::copy(spec, folder.join("specs/prod.yaml")).unwrap();
+    // The spec before the pull request.
+    let base = folder.join("base/specs/prod.yaml");
+    if !base.exists() {
+        std::fs::create_dir_all(base.parent().unwrap()).unwrap();
+        std::fs::copy(spec, base).unwrap();
+    }
 }
 
 #[tokio::test]
 async fn a_pull_request_shows_its_plan_and_the_merge_applies_just_that() {
     let stack = Synced::new().await;
+    let waiver = "  waivers: [{ rule: POLYBOT_3, reason: a Telegram on this machine, until: 2999-12-31 }]\n";
+    stack.edit(|t| t + waiver);
     let hub = GitHub::default();
     let github = hub.start().await;
     let job = || Job { stack: &stack, github: github.clone(), commit: "merged", outputs: BTreeMap::new() };
     let plan = async || job().run("plan", "plan", &["Plan", "Comment"]).await;
 
     // Nothing changes; then something does, in the same comment.
-    assert!(job().run("plan", "validate", &["Validate"]).await.0);
+    assert!(job().run("plan", "validate", &["Validate", "Check", "Cost"]).await.0);
     let (well, said) = plan().await;
     assert!(well, "{said}");
     stack.edit(|t| t.replace("max: 3", "max: 5"));
@@ -176,7 +184,10 @@ async fn a_pull_request_shows_its_plan_and_the_merge_applies_just_that() {
     {
         let kept = hub.kept();
         let [comment] = &kept.comments[..] else { panic!("{:?}", kept.comments) };
-        assert!(comment["body"].as_str().unwrap().contains("`scaling_group/yolo5` | update"), "{comment}");
+        let body = comment["body"].as_str().unwrap();
+        assert!(body.contains("`scaling_group/yolo5` | update"), "{comment}");
+        // Two workers more at most: (0.0416 + 0.005) x 730 h + 16 GB x 0.08 each.
+        assert!(body.contains("(+0.00 to +70.60 USD a month)") && body.contains("**Security**"), "{body}");
     }
 
     // Somebody changes AWS before the merge: it is not what was reviewed.
@@ -202,7 +213,7 @@ async fn a_pull_request_shows_its_plan_and_the_merge_applies_just_that() {
 
     // A spec that is wrong is told, and no comment claims otherwise.
     stack.edit(|t| t.replace("max: 5", "max: 0"));
-    assert!(!job().run("plan", "validate", &["Validate"]).await.0);
+    assert!(!job().run("plan", "validate", &["Validate", "Check", "Cost"]).await.0);
     assert!(!plan().await.0);
 }
 
