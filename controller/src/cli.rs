@@ -51,6 +51,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Sum up what a spec's stack costs a month, without asking AWS.
     Cost(CostArgs),
+    /// Print the least IAM policy that the controller itself needs for a stack.
+    IamPolicy(IamPolicyArgs),
     /// Print the JSON schema of the spec, for editors, or of the reports, for programs.
     Schema(SchemaArgs),
     /// Print the Kubernetes CustomResourceDefinition.
@@ -185,6 +187,20 @@ pub enum CostFormat {
     Text,
     /// For programs.
     Json,
+}
+
+/// Arguments of `iam-policy`.
+#[derive(Debug, Args)]
+pub struct IamPolicyArgs {
+    /// Which specs.
+    #[command(flatten)]
+    pub specs: Specs,
+    /// Account that the policy is for; the spec's own, or any, where absent.
+    #[arg(long, value_name = "ACCOUNT")]
+    pub account: Option<String>,
+    /// Only what `plan` and `drift` need.
+    #[arg(long)]
+    pub read_only: bool,
 }
 
 /// Arguments of `schema`.

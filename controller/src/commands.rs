@@ -7,6 +7,7 @@ mod crd;
 mod destroy;
 mod drift;
 mod graph;
+mod iam_policy;
 mod plan;
 mod run;
 mod schema;
@@ -50,6 +51,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Graph(args) => graph::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Cost(args) => cost::run(&args),
+        Command::IamPolicy(args) => iam_policy::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Crd => crd::run(),
         Command::Completions { shell } => {

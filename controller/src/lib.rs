@@ -10,6 +10,7 @@ pub mod keep;
 pub mod kinds;
 pub mod lease;
 pub mod ownership;
+pub mod permissions;
 pub mod posture;
 pub mod reconcile;
 pub mod report;

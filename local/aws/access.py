@@ -1,5 +1,6 @@
 """IAM for the services' own roles: who calls with the credentials of a role may do what the role's policies allow, and
-nothing else. Callers with any other credentials (the controller, tests) may do everything.
+nothing else. Callers with any other credentials (tests) may do everything. For the services that no role of the stack
+calls, only the action is looked at (a resource of None is any), and conditions are not.
 
 `GET /_local/role/NAME` hands out credentials of a role, as an instance gets them from its profile.
 """
@@ -15,7 +16,12 @@ ISSUED = {}
 
 # REST calls of S3 by method, on an object and on a bucket.
 OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject", "POST": "PutObject"}
-BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket"}
+BUCKET = {"GET": "ListBucket", "HEAD": "ListBucket", "PUT": "CreateBucket", "DELETE": "DeleteBucket"}
+# The parts of a bucket, by the parameter that names them: what reading and writing them is called.
+PARTS = {"policy": "BucketPolicy", "encryption": "EncryptionConfiguration", "lifecycle": "LifecycleConfiguration",
+         "ownershipControls": "BucketOwnershipControls", "publicAccessBlock": "BucketPublicAccessBlock",
+         "tagging": "BucketTagging", "versioning": "BucketVersioning"}
+LISTS = {"versions": "ListBucketVersions", "uploads": "ListBucketMultipartUploads"}
 
 
 def issue(role):
@@ -42,8 +48,8 @@ def may_list(account, environ):
     """Whether the caller may learn that an object does not exist. S3 answers 403 instead of 404 to who may not list."""
     credential = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
     role = ISSUED.get(credential.group(1)) if credential else None
-    bucket = environ.get("PATH_INFO", "/").lstrip("/").partition("/")[0]
-    return role is None or allowed(account, role, "s3:ListBucket", f"arn:aws:s3:::{bucket}")
+    bucket, _, key = environ.get("PATH_INFO", "/").lstrip("/").partition("/")
+    return role is None or not key or allowed(account, role, "s3:ListBucket", f"arn:aws:s3:::{bucket}")
 
 
 def wanted(account, region, service, environ, body):
@@ -58,8 +64,21 @@ def wanted(account, region, service, environ, body):
         if method == "POST" and "delete" in environ.get("QUERY_STRING", ""):
             keys = re.findall(rb"<Key>([^<]+)</Key>", body)
             return [("s3:DeleteObject", f"arn:aws:s3:::{bucket}/{k.decode()}") for k in keys]
+        asked = set(urllib.parse.parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True))
+        for part in asked & set(PARTS):
+            verb = {"GET": "Get", "PUT": "Put", "DELETE": "Put"}[method]
+            return [(f"s3:{verb}{PARTS[part]}", f"arn:aws:s3:::{bucket}")]
+        for part in asked & set(LISTS):
+            return [(f"s3:{LISTS[part]}", f"arn:aws:s3:::{bucket}")]
         return [(f"s3:{BUCKET.get(method, method)}", f"arn:aws:s3:::{bucket}")]
-    operation = environ.get("HTTP_X_AMZ_TARGET", "?").rsplit(".", 1)[-1]
+    if service == "route53":
+        path, method = environ.get("PATH_INFO", ""), environ["REQUEST_METHOD"]
+        if "hostedzonesbyname" in path:
+            return [("route53:ListHostedZonesByName", None)]
+        return [("route53:ListResourceRecordSets" if method == "GET" else "route53:ChangeResourceRecordSets", None)]
+    if "HTTP_X_AMZ_TARGET" not in environ:
+        return queried(account, service, urllib.parse.parse_qs(body.decode()))
+    operation = environ["HTTP_X_AMZ_TARGET"].rsplit(".", 1)[-1]
     given = json.loads(body or b"{}")
     # Batches of a queue are the single action in IAM.
     action = f"{service}:{operation.removesuffix('Batch') if service == 'sqs' else operation}"
@@ -77,19 +96,33 @@ def wanted(account, region, service, environ, body):
         index = f"/index/{given['IndexName']}" if "IndexName" in given else ""
         return [(action, f"{arn}table/{given.get('TableName', '*')}{index}")]
     if service == "secretsmanager":
-        return [(action, secret_arn(account, region, given.get("SecretId", "")) or arn + "secret:?")]
+        return [(action, secret_arn(account, region, given))]
     if service == "ecr" and operation != "GetAuthorizationToken":
         return [(action, f"{arn}repository/{given.get('repositoryName', '*')}")]
-    return [(action, "*")]
+    if service == "ssm":
+        return [(action, f"arn:aws:ssm:{region}::parameter{given.get('Name', '')}")]
+    return [(action, "*" if service == "ecr" else None)]
 
 
-def secret_arn(account, region, name):
-    """The whole ARN, with its six random characters, of a secret that is named in any way."""
+def queried(account, service, form):
+    """The actions of a service that is asked by form fields. Which resource they are on is not looked at, but for who hands
+    a role on: to EC2, by putting it into an instance profile."""
+    action = f"{service}:{form['Action'][0]}"
+    if action == "iam:AddRoleToInstanceProfile":
+        from moto.iam.models import iam_backends
+        role = next((r for r in iam_backends[account]["aws"].roles.values() if r.name == form["RoleName"][0]), None)
+        return [(action, None), ("iam:PassRole", role.arn if role else "?")]
+    return [(action, None)]
+
+
+def secret_arn(account, region, given):
+    """The whole ARN, with its six random characters, of a secret that is named in any way, or is not there."""
     from moto.secretsmanager.models import secretsmanager_backends
+    name = given.get("SecretId") or given.get("Name", "")
     for secret in secretsmanager_backends[account][region].secrets.values():
         if name in (secret.name, secret.arn):
             return secret.arn
-    return None
+    return name if name.startswith("arn:") else f"arn:aws:secretsmanager:{region}:{account}:secret:{name}-000000"
 
 
 def allowed(account, role, action, resource):
@@ -103,7 +136,7 @@ def allowed(account, role, action, resource):
         document = json.loads(urllib.parse.unquote(document)) if isinstance(document, str) else document
         for statement in listed(document["Statement"]):
             hit = (any(fnmatch.fnmatchcase(action.lower(), a.lower()) for a in listed(statement["Action"]))
-                   and any(fnmatch.fnmatchcase(resource, r) for r in listed(statement["Resource"])))
+                   and (resource is None or any(fnmatch.fnmatchcase(resource, r) for r in listed(statement["Resource"]))))
             if hit and statement["Effect"] == "Deny":
                 return False
             allow = allow or hit

@@ -8,6 +8,7 @@ mod drift;
 mod faults;
 mod laws;
 mod life;
+mod permissions;
 mod pure;
 mod reports;
 mod run;

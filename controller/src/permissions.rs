@@ -1,0 +1,432 @@
+//! The least that the controller itself may do: a policy for the role that applies, and one for the role that only reads
+//! (`plan` and `drift`). Every action stands for a call that some kind makes; a test runs the controller with exactly these
+//! policies, and without each of their statements.
+
+use crate::{
+    lease,
+    ownership::STACK,
+    spec::PolybotStack,
+    stack::{known_names, names},
+};
+use serde_json::{Value, json};
+
+/// What a statement is about.
+struct Scope<'a> {
+    account: &'a str,
+    region: &'a str,
+    prefix: String,
+    stack: String,
+    bucket: String,
+}
+
+impl Scope<'_> {
+    /// ARNs of a service in the stack's region and account.
+    fn arns(&self, service: &str, parts: &[&str]) -> Vec<String> {
+        parts.iter().map(|part| format!("arn:aws:{service}:{}:{}:{part}", self.region, self.account)).collect()
+    }
+
+    /// ARNs of IAM, which knows no regions.
+    fn iam(&self, parts: &[&str]) -> Vec<String> {
+        parts.iter().map(|part| format!("arn:aws:iam::{}:{part}", self.account)).collect()
+    }
+}
+
+fn allow(sid: &str, service: &str, actions: &[&str], resources: &[String]) -> Value {
+    let actions: Vec<String> = actions.iter().map(|a| format!("{service}:{a}")).collect();
+    json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources })
+}
+
+/// The policy for a stack. `account` is that of the spec or of whoever asks; `*` where nobody knows.
+pub fn policy(stack: &PolybotStack, account: &str, read_only: bool) -> Value {
+    let names = names(stack, account);
+    let known = known_names(stack, account);
+    let scope = Scope {
+        account,
+        region: stack.spec.region.as_str(),
+        prefix: names.prefix(),
+        stack: stack.metadata.name.clone().unwrap_or_default(),
+        bucket: known.bucket,
+    };
+    let mut statements = reads(&scope);
+    if let Some(secret) = &stack.spec.telegram.token.secret {
+        let arn = if secret.starts_with("arn:") {
+            vec![secret.clone()]
+        } else {
+            scope.arns("secretsmanager", &[&format!("secret:{secret}-*")])
+        };
+        statements.push(allow("ReadToken", "secretsmanager", &["GetSecretValue"], &arn));
+    }
+    if !read_only {
+        statements.extend(writes(&scope));
+    }
+    json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// Lists know no resources: they are for everything.
+fn reads(s: &Scope) -> Vec<Value> {
+    let all = ["*".to_owned()];
+    let prefix = &s.prefix;
+    let bucket = [format!("arn:aws:s3:::{}", s.bucket)];
+    vec![
+        allow(
+            "ReadNetwork",
+            "ec2",
+            &[
+                "DescribeAvailabilityZones",
+                "DescribeImages",
+                "DescribeInternetGateways",
+                "DescribeKeyPairs",
+                "DescribeLaunchTemplateVersions",
+                "DescribeLaunchTemplates",
+                "DescribeNetworkInterfaces",
+                "DescribeRouteTables",
+                "DescribeSecurityGroupRules",
+                "DescribeSecurityGroups",
+                "DescribeSubnets",
+                "DescribeVpcAttribute",
+                "DescribeVpcs",
+            ],
+            &all,
+        ),
+        allow(
+            "ReadFleets",
+            "autoscaling",
+            &[
+                "DescribeAutoScalingGroups",
+                "DescribeInstanceRefreshes",
+                "DescribeNotificationConfigurations",
+                "DescribePolicies",
+            ],
+            &all,
+        ),
+        allow(
+            "ReadEdge",
+            "elasticloadbalancing",
+            &[
+                "DescribeListenerCertificates",
+                "DescribeListeners",
+                "DescribeLoadBalancerAttributes",
+                "DescribeLoadBalancers",
+                "DescribeRules",
+                "DescribeTags",
+                "DescribeTargetGroupAttributes",
+                "DescribeTargetGroups",
+            ],
+            &all,
+        ),
+        allow("ReadCertificates", "acm", &["GetCertificate", "ListCertificates", "ListTagsForCertificate"], &all),
+        allow("ReadZone", "route53", &["ListHostedZonesByName", "ListResourceRecordSets"], &all),
+        allow(
+            "ReadImageId",
+            "ssm",
+            &["GetParameter"],
+            &[format!("arn:aws:ssm:{}::parameter/aws/service/canonical/*", s.region)],
+        ),
+        allow(
+            "ReadRoles",
+            "iam",
+            &[
+                "GetRole",
+                "GetRolePolicy",
+                "ListAttachedRolePolicies",
+                "ListInstanceProfileTags",
+                "ListInstanceProfiles",
+                "ListRolePolicies",
+                "ListRoles",
+            ],
+            &all,
+        ),
+        allow("ReadQueues", "sqs", &["GetQueueAttributes", "ListQueueTags", "ListQueues"], &s.arns("sqs", &["*"])),
+        allow(
+            "ReadTables",
+            "dynamodb",
+            &["DescribeContinuousBackups", "DescribeTable", "DescribeTimeToLive", "ListTables", "ListTagsOfResource"],
+            &s.arns("dynamodb", &["table/*"]),
+        ),
+        allow(
+            "ReadBucket",
+            "s3",
+            &[
+                "GetBucketOwnershipControls",
+                "GetBucketPolicy",
+                "GetBucketPublicAccessBlock",
+                "GetBucketTagging",
+                "GetBucketVersioning",
+                "GetEncryptionConfiguration",
+                "GetLifecycleConfiguration",
+            ],
+            &bucket,
+        ),
+        // Never the value: a digest in the version's token tells whether it is the wanted one.
+        allow(
+            "ReadSecrets",
+            "secretsmanager",
+            &["DescribeSecret"],
+            &s.arns("secretsmanager", &[&format!("secret:{prefix}-*")]),
+        ),
+        allow(
+            "ReadImages",
+            "ecr",
+            &["DescribeImages", "DescribeRepositories", "GetLifecyclePolicy", "ListTagsForResource"],
+            &s.arns("ecr", &["repository/*"]),
+        ),
+        allow(
+            "ReadTopic",
+            "sns",
+            &["GetTopicAttributes", "ListSubscriptionsByTopic", "ListTagsForResource"],
+            &s.arns("sns", &[&format!("{prefix}-*")]),
+        ),
+        json!({
+            // Who changed what, and what else is there: without it `drift` finds the same and explains less.
+            "Sid": "Explain",
+            "Effect": "Allow",
+            "Action": ["cloudtrail:LookupEvents", "ec2:DescribeInstances", "ec2:DescribeNatGateways", "ec2:DescribeVpcEndpoints"],
+            "Resource": all,
+        }),
+    ]
+}
+
+fn writes(s: &Scope) -> Vec<Value> {
+    let prefix = &s.prefix;
+    let ours = json!({ "StringEquals": { format!("aws:ResourceTag/{STACK}"): s.stack } });
+    let network = s.arns("ec2", &["*"]);
+    let mut change = allow(
+        "ChangeNetwork",
+        "ec2",
+        &[
+            "AssociateRouteTable",
+            "AttachInternetGateway",
+            "AuthorizeSecurityGroupEgress",
+            "AuthorizeSecurityGroupIngress",
+            "CreateLaunchTemplateVersion",
+            "CreateRoute",
+            "DeleteInternetGateway",
+            "DeleteKeyPair",
+            "DeleteLaunchTemplate",
+            "DeleteLaunchTemplateVersions",
+            "DeleteRoute",
+            "DeleteRouteTable",
+            "DeleteSecurityGroup",
+            "DeleteSubnet",
+            "DeleteVpc",
+            "DetachInternetGateway",
+            "DisassociateRouteTable",
+            "ModifySubnetAttribute",
+            "ModifyVpcAttribute",
+            "ReplaceRoute",
+            "RevokeSecurityGroupEgress",
+            "RevokeSecurityGroupIngress",
+            "UpdateSecurityGroupRuleDescriptionsEgress",
+            "UpdateSecurityGroupRuleDescriptionsIngress",
+        ],
+        &network,
+    );
+    change["Condition"] = ours;
+    let path = format!("polybot/{}/{}/*", s.stack, s.region);
+    let roles = s.iam(&[&format!("role/{path}"), &format!("instance-profile/{path}")]);
+    let mut pass = allow("PassRole", "iam", &["PassRole"], &s.iam(&[&format!("role/{path}")]));
+    pass["Condition"] = json!({ "StringEquals": { "iam:PassedToService": "ec2.amazonaws.com" } });
+    let mut linked =
+        allow("ServiceLinkedRoles", "iam", &["CreateServiceLinkedRole"], &s.iam(&["role/aws-service-role/*"]));
+    let services = ["autoscaling.amazonaws.com", "elasticloadbalancing.amazonaws.com"];
+    linked["Condition"] = json!({ "StringEquals": { "iam:AWSServiceName": services } });
+    vec![
+        // A new thing has no tag yet. A group that starts instances from a template needs RunInstances of its maker.
+        allow(
+            "CreateNetwork",
+            "ec2",
+            &[
+                "CreateInternetGateway",
+                "CreateLaunchTemplate",
+                "CreateRouteTable",
+                "CreateSecurityGroup",
+                "CreateSubnet",
+                "CreateTags",
+                "CreateVpc",
+                "ImportKeyPair",
+                "RunInstances",
+            ],
+            // An image of Canonical's is in no account of ours.
+            &[network, vec![format!("arn:aws:ec2:{}::image/*", s.region)]].concat(),
+        ),
+        change,
+        allow(
+            "WriteFleets",
+            "autoscaling",
+            &[
+                "AttachLoadBalancerTargetGroups",
+                "CancelInstanceRefresh",
+                "CreateAutoScalingGroup",
+                "CreateOrUpdateTags",
+                "DeleteAutoScalingGroup",
+                "DeleteNotificationConfiguration",
+                "DeletePolicy",
+                "DetachLoadBalancerTargetGroups",
+                "DisableMetricsCollection",
+                "EnableMetricsCollection",
+                "PutNotificationConfiguration",
+                "PutScalingPolicy",
+                "ResumeProcesses",
+                "RollbackInstanceRefresh",
+                "StartInstanceRefresh",
+                "UpdateAutoScalingGroup",
+            ],
+            &s.arns("autoscaling", &[&format!("*autoScalingGroupName/{prefix}-*")]),
+        ),
+        allow(
+            "WriteEdge",
+            "elasticloadbalancing",
+            &[
+                "AddTags",
+                "CreateListener",
+                "CreateLoadBalancer",
+                "CreateTargetGroup",
+                "DeleteListener",
+                "DeleteLoadBalancer",
+                "DeleteRule",
+                "DeleteTargetGroup",
+                "ModifyListener",
+                "ModifyLoadBalancerAttributes",
+                "ModifyTargetGroup",
+                "ModifyTargetGroupAttributes",
+                "RemoveListenerCertificates",
+                "SetSecurityGroups",
+                "SetSubnets",
+            ],
+            &s.arns("elasticloadbalancing", &[&format!("*/app/{prefix}-*"), &format!("targetgroup/{prefix}-*")]),
+        ),
+        allow(
+            "WriteCertificate",
+            "acm",
+            &["AddTagsToCertificate", "DeleteCertificate", "ImportCertificate"],
+            &s.arns("acm", &["certificate/*"]),
+        ),
+        allow("WriteZone", "route53", &["ChangeResourceRecordSets"], &["arn:aws:route53:::hostedzone/*".to_owned()]),
+        allow(
+            "WriteRoles",
+            "iam",
+            &[
+                "AddRoleToInstanceProfile",
+                "AttachRolePolicy",
+                "CreateInstanceProfile",
+                "CreateRole",
+                "DeleteInstanceProfile",
+                "DeleteRole",
+                "DeleteRolePolicy",
+                "DetachRolePolicy",
+                "PutRolePolicy",
+                "RemoveRoleFromInstanceProfile",
+                "TagInstanceProfile",
+                "TagRole",
+                "UpdateAssumeRolePolicy",
+            ],
+            &roles,
+        ),
+        pass,
+        linked,
+        allow(
+            "WriteQueues",
+            "sqs",
+            &["CreateQueue", "DeleteQueue", "SetQueueAttributes", "TagQueue"],
+            &s.arns("sqs", &[&format!("{prefix}-*")]),
+        ),
+        allow(
+            "WriteTables",
+            "dynamodb",
+            &[
+                "CreateTable",
+                "DeleteTable",
+                "TagResource",
+                "UpdateContinuousBackups",
+                "UpdateTable",
+                "UpdateTimeToLive",
+            ],
+            &s.arns("dynamodb", &[&format!("table/{prefix}-*")]),
+        ),
+        // So that no two controllers work on one stack at once; without it one goes on with a warning.
+        allow(
+            "Lease",
+            "dynamodb",
+            &["CreateTable", "DescribeTable", "GetItem", "PutItem", "UpdateItem", "DeleteItem"],
+            &s.arns("dynamodb", &[&format!("table/{}", lease::TABLE)]),
+        ),
+        allow(
+            "WriteBucket",
+            "s3",
+            &[
+                "AbortMultipartUpload",
+                "CreateBucket",
+                "DeleteBucket",
+                "DeleteObject",
+                "DeleteObjectVersion",
+                "ListBucketMultipartUploads",
+                "ListBucketVersions",
+                "PutBucketOwnershipControls",
+                "PutBucketPolicy",
+                "PutBucketPublicAccessBlock",
+                "PutBucketTagging",
+                "PutBucketVersioning",
+                "PutEncryptionConfiguration",
+                "PutLifecycleConfiguration",
+            ],
+            &[format!("arn:aws:s3:::{}", s.bucket), format!("arn:aws:s3:::{}/*", s.bucket)],
+        ),
+        allow(
+            "WriteSecrets",
+            "secretsmanager",
+            &[
+                "CreateSecret",
+                "DeleteSecret",
+                "PutSecretValue",
+                "RestoreSecret",
+                "TagResource",
+                "UpdateSecret",
+                "UpdateSecretVersionStage",
+            ],
+            &s.arns("secretsmanager", &[&format!("secret:{prefix}-*")]),
+        ),
+        allow(
+            "WriteRepositories",
+            "ecr",
+            &[
+                "CreateRepository",
+                "DeleteRepository",
+                "PutImageScanningConfiguration",
+                "PutImageTagMutability",
+                "PutLifecyclePolicy",
+                "TagResource",
+            ],
+            &s.arns("ecr", &[&format!("repository/{prefix}-*")]),
+        ),
+        allow(
+            "WriteTopic",
+            "sns",
+            &["CreateTopic", "DeleteTopic", "SetTopicAttributes", "Subscribe", "TagResource", "Unsubscribe"],
+            &s.arns("sns", &[&format!("{prefix}-*")]),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policies_fit_into_aws_and_no_action_stands_twice_for_one_thing() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/prod.yaml");
+        let stack = crate::spec::load::load(&[path.into()]).unwrap().remove(0);
+        // The limit of a role's inline policies together, without white space.
+        let both = policy(&stack, "123456789012", false);
+        assert!(both.to_string().len() < 10_240, "{}", both.to_string().len());
+        let read = policy(&stack, "123456789012", true);
+        // The limit of a managed policy.
+        assert!(read.to_string().len() < 6_144, "{}", read.to_string().len());
+        for statement in read["Statement"].as_array().unwrap() {
+            for action in statement["Action"].as_array().unwrap() {
+                let verb = action.as_str().unwrap().split(':').nth(1).unwrap();
+                assert!(["Describe", "Get", "List", "Lookup"].iter().any(|v| verb.starts_with(v)), "{verb} writes");
+                assert_ne!(verb, "GetSecretValue");
+            }
+        }
+    }
+}
