@@ -98,6 +98,9 @@ pub struct PlanArgs {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: PlanFormat,
+    /// Also find out what would stop an apply half-way: permissions, quotas, names, images. Exit 1 where something would.
+    #[arg(long)]
+    pub preflight: bool,
     /// The specs as they were before, for the difference in cost.
     #[arg(long, value_name = "PATH")]
     pub base: Option<PathBuf>,

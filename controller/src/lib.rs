@@ -12,6 +12,7 @@ pub mod lease;
 pub mod ownership;
 pub mod permissions;
 pub mod posture;
+pub mod preflight;
 pub mod reconcile;
 pub mod report;
 pub mod secret;

@@ -177,6 +177,13 @@ fn reads(s: &Scope) -> Vec<Value> {
             &s.arns("sns", &[&format!("{prefix}-*")]),
         ),
         json!({
+            // For `plan --preflight`.
+            "Sid": "Preflight",
+            "Effect": "Allow",
+            "Action": ["iam:SimulatePrincipalPolicy", "servicequotas:GetServiceQuota", "s3:ListBucket"],
+            "Resource": all,
+        }),
+        json!({
             // Who changed what, and what else is there: without it `drift` finds the same and explains less.
             "Sid": "Explain",
             "Effect": "Allow",
@@ -424,7 +431,10 @@ mod tests {
         for statement in read["Statement"].as_array().unwrap() {
             for action in statement["Action"].as_array().unwrap() {
                 let verb = action.as_str().unwrap().split(':').nth(1).unwrap();
-                assert!(["Describe", "Get", "List", "Lookup"].iter().any(|v| verb.starts_with(v)), "{verb} writes");
+                assert!(
+                    ["Describe", "Get", "List", "Lookup", "Simulate"].iter().any(|v| verb.starts_with(v)),
+                    "{verb} writes"
+                );
                 assert_ne!(verb, "GetSecretValue");
             }
         }

@@ -40,6 +40,10 @@ pub struct Connection {
     pub aws: Aws,
     /// Who did what, for reports.
     pub trail: aws_sdk_cloudtrail::Client,
+    /// What an account may have, for the preflight.
+    pub quotas: aws_sdk_servicequotas::Client,
+    /// ARN of whoever the credentials are of.
+    pub identity: String,
 }
 
 /// Why a stack could not even be looked at.
@@ -75,6 +79,7 @@ impl Connection {
             .send()
             .await
             .map_err(|e| ConnectError::Identity(e.into()))?;
+        let arn = identity.arn.unwrap_or_default();
         let actual = identity.account.unwrap_or_default();
         if let Some(expected) = spec.spec.account_id.as_ref().map(ToString::to_string)
             && expected != actual
@@ -91,7 +96,8 @@ impl Connection {
         let mut aws = Aws::new(config, actual, ownership, known);
         aws.telegram = Some(Telegram::new(&spec.spec.telegram.api_url, crate::facts::token(&spec, config).await));
         let trail = aws_sdk_cloudtrail::Client::new(config);
-        Ok(Self { spec, aws, trail })
+        let quotas = aws_sdk_servicequotas::Client::new(config);
+        Ok(Self { spec, aws, trail, quotas, identity: arn })
     }
 
     /// Takes the lease on the stack, waiting while another controller holds it. The table of leases is made if need be.

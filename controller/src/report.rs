@@ -10,6 +10,7 @@ pub mod unmanaged;
 
 use crate::{
     engine::{self, Action, Cause, How, Plan},
+    preflight,
     reconcile::Connection,
 };
 use risk::Risk;
@@ -62,6 +63,9 @@ pub struct Report {
     pub ended: Vec<String>,
     /// What lives in our VPC or bears our prefix and is not ours. Only `drift` looks for it.
     pub unmanaged: Vec<Unmanaged>,
+    /// What an apply stands on. Only `plan --preflight` looks at it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preflight: Vec<preflight::Finding>,
     /// The stack in Mermaid, with what changes coloured.
     #[serde(skip)]
     pub graph: Option<String>,
@@ -224,6 +228,7 @@ impl Report {
                 .collect(),
             ended: ended.map(|d| format!("{} ({}), ended {}", d.address, d.reason, d.until)).collect(),
             unmanaged: vec![],
+            preflight: vec![],
             graph: None,
         }
     }

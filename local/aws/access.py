@@ -31,6 +31,12 @@ def issue(role):
     return {"AccessKeyId": key, "SecretAccessKey": secrets.token_hex(20), "Token": secrets.token_hex(20)}
 
 
+def role_of(environ):
+    """The role whose credentials sign a request, if it is one."""
+    credential = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
+    return ISSUED.get(credential.group(1)) if credential else None
+
+
 def refusal(account, environ, body):
     """Why this request is refused, or None."""
     credential = re.search(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request", environ.get("HTTP_AUTHORIZATION", ""))
@@ -46,8 +52,7 @@ def refusal(account, environ, body):
 
 def may_list(account, environ):
     """Whether the caller may learn that an object does not exist. S3 answers 403 instead of 404 to who may not list."""
-    credential = re.search(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", ""))
-    role = ISSUED.get(credential.group(1)) if credential else None
+    role = role_of(environ)
     bucket, _, key = environ.get("PATH_INFO", "/").lstrip("/").partition("/")
     return role is None or not key or allowed(account, role, "s3:ListBucket", f"arn:aws:s3:::{bucket}")
 

@@ -787,6 +787,10 @@ class Control:
             environ["wsgi.input"] = io.BytesIO(body)
         if name == "cloudtrail:LookupEvents":
             return self.lookup(json.loads(body), start_response)
+        if name == "sts:GetCallerIdentity" and access.role_of(environ):
+            return identity(access.role_of(environ), start_response)
+        if name == "iam:SimulatePrincipalPolicy":
+            return simulate(urllib.parse.parse_qs(body.decode()), start_response)
         if not READS.match(name.split(":")[1]) and not DATA.search(name):
             self.note(name, environ, body)
         if access.ISSUED:
@@ -795,6 +799,9 @@ class Control:
                 return refuse(name.split(":")[0], environ, start_response, None, message)
             if name == "s3:GET" and not access.may_list(ACCOUNT, environ):
                 return self.hidden(environ, start_response)
+        # A dry run does nothing; moto carries most of them out.
+        if name.startswith("ec2:") and b"DryRun=true" in body:
+            return refuse("ec2", environ, start_response, "DryRunOperation")
         return self.app(environ, start_response)
 
     def hidden(self, environ, start_response):
@@ -879,6 +886,30 @@ class Control:
             calls, self.calls = self.calls, []
             return answer(start_response, "200 OK", calls)
         return answer(start_response, "404 Not Found", {"error": f"no route {path}"})
+
+
+def identity(role, start_response):
+    """Who a role's credentials are of; moto does not know them."""
+    body = ('<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>'
+            f"<Arn>arn:aws:sts::{ACCOUNT}:assumed-role/{role}/i-0</Arn><UserId>AROA:i-0</UserId><Account>{ACCOUNT}</Account>"
+            "</GetCallerIdentityResult></GetCallerIdentityResponse>").encode()
+    start_response("200 OK", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def simulate(form, start_response):
+    """IAM's answer to whether a role may do something to everything; moto has none. Who is no role may do all."""
+    source = form["PolicySourceArn"][0]
+    role = source.partition(":role/")[2].rsplit("/", 1)[-1]
+    results = "".join(
+        f"<member><EvalActionName>{action[0]}</EvalActionName><EvalDecision>"
+        f"{'allowed' if not role or access.allowed(ACCOUNT, role, action[0], None) else 'implicitDeny'}</EvalDecision></member>"
+        for key, action in form.items() if key.startswith("ActionNames.member."))
+    body = ('<SimulatePrincipalPolicyResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><SimulatePrincipalPolicyResult>'
+            f"<IsTruncated>false</IsTruncated><EvaluationResults>{results}</EvaluationResults>"
+            "</SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>").encode()
+    start_response("200 OK", [("Content-Type", "text/xml"), ("Content-Length", str(len(body)))])
+    return [body]
 
 
 def certificate_of(host):

@@ -6,6 +6,7 @@ use crate::{
     cost,
     engine::Plan,
     posture::{Outcome, judge},
+    preflight::{self, State},
     reconcile::{Allow, Goal},
     report::{Document, Report, VERSION, github, markdown, markdown::Topic},
     spec::{PolybotStack, load},
@@ -22,10 +23,16 @@ pub(super) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         let (wanted, plan) = c.look(goal, allow).await;
         let mut report = Report::of(c, &plan);
         report.graph = Some(graph::mermaid(&wanted, &report.marks()));
-        (text(&c.spec, &plan), report)
+        let mut text = text(&c.spec, &plan);
+        if args.preflight {
+            report.preflight = preflight::look(c, &plan).await;
+            report.preflight.iter().for_each(|f| text.push_str(&format!("{f}\n")));
+        }
+        (text, report)
     });
     let (texts, reports): (Vec<_>, Vec<_>) = join_all(looks).await.into_iter().unzip();
-    let failed = failed || reports.iter().any(|r| r.counts.unknown > 0);
+    let problem = |r: &Report| r.preflight.iter().any(|f| f.state == State::Problem);
+    let failed = failed || reports.iter().any(|r| r.counts.unknown > 0 || problem(r));
     let code = match (failed, reports.iter().any(|r| r.counts.writes() > 0)) {
         (true, _) => 1,
         (false, true) => SOMETHING,

@@ -1,6 +1,7 @@
 //! Reports as one comment of a pull request or the body of an issue.
 
 use super::{Report, Step, Verdict, risk::Risk};
+use crate::preflight::State;
 
 /// GitHub takes 65,536 characters; some room is left for what a workflow adds.
 const LIMIT: usize = 60_000;
@@ -131,6 +132,8 @@ fn stack(text: &mut String, topic: Topic, r: &Report, detail: Detail) {
         detail.rows,
     );
     list(text, "No longer ignored", r.ended.iter().map(|e| cell(e)), detail.rows);
+    let late = r.preflight.iter().filter(|f| f.state != State::Ready);
+    list(text, "Preflight", late.map(|f| cell(&f.to_string())), detail.rows);
     list(text, "Unmanaged", r.unmanaged.iter().map(|u| cell(&u.to_string())), detail.rows);
     if let Some(graph) = r.graph.as_ref().filter(|_| detail.graph && topic == Topic::Plan && !r.steps.is_empty()) {
         text.push_str(&format!("\n<details><summary>Graph</summary>\n\n```mermaid\n{graph}```\n\n</details>\n"));
@@ -237,6 +240,7 @@ mod tests {
             ignored: vec![],
             ended: vec![],
             unmanaged: vec![],
+            preflight: vec![],
             graph: Some("graph LR\n".into()),
         }
     }

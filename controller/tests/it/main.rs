@@ -9,6 +9,7 @@ mod faults;
 mod laws;
 mod life;
 mod permissions;
+mod preflight;
 mod pure;
 mod reports;
 mod run;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// What may be missing: it only explains, or is for what the local AWS does not ask for.
-const SPARE: [&str; 3] = ["Explain", "ServiceLinkedRoles", "Lease"];
+const SPARE: [&str; 4] = ["Explain", "Preflight", "ServiceLinkedRoles", "Lease"];
 
 /// A connection that acts as a role with this policy.
 async fn connect_with(world: &World, stack: PolybotStack, role: &str, policy: &Value) -> Connection {
