@@ -51,6 +51,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Sum up what a spec's stack costs a month, without asking AWS.
     Cost(CostArgs),
+    /// Change which images a spec names.
+    Image(ImageArgs),
     /// Print the least IAM policy that the controller itself needs for a stack.
     IamPolicy(IamPolicyArgs),
     /// Print the JSON schema of the spec, for editors, or of the reports, for programs.
@@ -190,6 +192,33 @@ pub enum CostFormat {
     Text,
     /// For programs.
     Json,
+}
+
+/// Arguments of `image`.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: ImageCommand,
+}
+
+/// What can be done about images.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Write another tag or digest into a spec's file; comments and all else stay as they are.
+    Set {
+        /// The file.
+        #[arg(short = 'f', long = "file", value_name = "PATH")]
+        file: PathBuf,
+        /// Only in the stacks of this name; may be repeated.
+        #[arg(long, value_name = "NAME")]
+        stack: Vec<String>,
+        /// Of which service.
+        #[arg(value_enum)]
+        service: crate::stack::Service,
+        /// The tag, or the digest: sha256:…
+        image: String,
+    },
 }
 
 /// Arguments of `iam-policy`.

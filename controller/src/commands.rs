@@ -8,6 +8,7 @@ mod destroy;
 mod drift;
 mod graph;
 mod iam_policy;
+mod image;
 mod plan;
 mod run;
 mod schema;
@@ -51,6 +52,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Graph(args) => graph::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Cost(args) => cost::run(&args),
+        Command::Image(args) => image::run(&args),
         Command::IamPolicy(args) => iam_policy::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Crd => crd::run(),

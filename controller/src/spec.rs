@@ -2,6 +2,7 @@
 //! description that editors and `kubectl explain` show.
 
 pub mod check;
+pub mod edit;
 pub mod load;
 pub mod names;
 pub mod tree;

@@ -22,15 +22,16 @@ pub struct LoadError(pub String);
 const MOST_BYTES: u64 = 1 << 20;
 
 /// A document with the file it is in.
-struct Document {
-    file: usize,
-    tree: Spanned<Tree>,
-    stack: PolybotStack,
+pub(super) struct Document {
+    pub(super) file: usize,
+    pub(super) tree: Spanned<Tree>,
+    pub(super) stack: PolybotStack,
 }
 
-struct File {
-    name: String,
-    text: String,
+/// A file that was read.
+pub(super) struct File {
+    pub(super) name: String,
+    pub(super) text: String,
 }
 
 /// All stacks in these files, in order. A folder stands for its `.yaml` and `.yml` files, `-` for standard input.
@@ -72,7 +73,7 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<PolybotStack>, LoadError> {
     Err(LoadError(format!("{}{count}", faults.join("\n"))))
 }
 
-fn parse(index: usize, file: &File, schema: &serde_json::Value) -> Result<Vec<Document>, Vec<Fault>> {
+pub(super) fn parse(index: usize, file: &File, schema: &serde_json::Value) -> Result<Vec<Document>, Vec<Fault>> {
     let options = serde_saphyr::options! { duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough };
     let trees: Vec<Spanned<Tree>> = serde_saphyr::from_multiple_with_options(&file.text, options).map_err(|e| {
         let at = e.location().map_or((0, 0), |l| (l.line(), l.column()));
@@ -142,7 +143,7 @@ impl<'de> serde::de::Deserializer<'de> for Unquoted {
 ///    31 |     replica: 2
 /// hint: did you mean replicas?
 /// ```
-fn render(file: &File, fault: &Fault) -> String {
+pub(super) fn render(file: &File, fault: &Fault) -> String {
     let (line, column) = fault.at;
     let place = if line == 0 { file.name.clone() } else { format!("{}:{line}:{column}", file.name) };
     let mut text = format!("error: {}\n  --> {place}  {}\n", fault.message, fault.path).replace("  \n", "\n");

@@ -1,7 +1,7 @@
 //! The steps of the workflows, run as GitHub runs them: their scripts, in a checkout, with the files and variables of a job,
 //! a GitHub that keeps comments and issues, and the local AWS.
 
-use crate::setting::{Synced, TOKEN};
+use crate::setting::{Synced, TOKEN, both};
 use axum::{
     Json, Router,
     extract::{Path as At, State},
@@ -96,6 +96,7 @@ impl Job<'_> {
         let named: Vec<&Value> = all.iter().filter(|s| s["name"].is_string() && s["run"].is_string()).collect();
         let names: Vec<&str> = named.iter().map(|s| s["name"].as_str().unwrap()).collect();
         assert_eq!(names, steps, "a step that no test runs");
+        checkout(self.stack.folder.path(), &self.stack.spec);
         let mut said = String::new();
         for step in named {
             let (well, text) = self.step(step).await;
@@ -109,11 +110,12 @@ impl Job<'_> {
 
     async fn step(&mut self, step: &Value) -> (bool, String) {
         let folder = self.stack.folder.path();
-        checkout(folder, &self.stack.spec);
         let script = step["run"].as_str().unwrap();
         assert!(!script.contains("${{"), "an expression inside a script can be an injection: {script}");
         let program = Path::new(env!("CARGO_BIN_EXE_controller")).parent().unwrap();
-        let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+        // Programs that a runner has and this machine need not have come first where a test puts them there.
+        let stubs = folder.join("stubs");
+        let path = format!("{}:{}:{}", stubs.display(), program.display(), std::env::var("PATH").unwrap());
         let output = folder.join("output");
         std::fs::write(&output, "").unwrap();
         let mut command = Command::new("bash");
@@ -134,15 +136,24 @@ impl Job<'_> {
         (ended.status.success(), text)
     }
 
-    /// An expression's value.
+    /// A text with its expressions' values.
     fn value(&self, text: &str) -> String {
-        let Some(name) = text.strip_prefix("${{ ").and_then(|t| t.strip_suffix(" }}")) else { return text.to_owned() };
+        match text.split_once("${{ ").and_then(|(before, rest)| Some((before, rest.split_once(" }}")?))) {
+            Some((before, (name, after))) => format!("{before}{}{}", self.named(name), self.value(after)),
+            None => text.to_owned(),
+        }
+    }
+
+    fn named(&self, name: &str) -> String {
         match name {
             "github.token" => "a-token".to_owned(),
             "github.sha" => self.commit.to_owned(),
             "github.event.pull_request.number" => "7".to_owned(),
             "secrets.TELEGRAM_TOKEN" => TOKEN.to_owned(),
-            "inputs.stack" | "inputs.confirm" => self.outputs.get(name).cloned().unwrap_or_default(),
+            "inputs.stack" | "inputs.confirm" | "inputs.tag" | "matrix.service" => {
+                self.outputs.get(name).cloned().unwrap_or_default()
+            }
+            "secrets.REPOSITORY_PREFIX" => "talo-local".to_owned(),
             name => self.outputs.get(name).unwrap_or_else(|| panic!("nothing put out {name}")).clone(),
         }
     }
@@ -263,4 +274,58 @@ async fn a_stack_is_destroyed_only_under_its_name_typed_twice() {
         let (well, said) = job.run("destroy", "destroy", &["Destroy"]).await;
         assert_eq!(well, expected, "{said}");
     }
+}
+
+/// Programs that write down how they were called, and answer as told.
+fn stub(folder: &Path, name: &str, script: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    let stubs = folder.join("stubs");
+    std::fs::create_dir_all(&stubs).unwrap();
+    let path = stubs.join(name);
+    let log = folder.join("calls").display().to_string();
+    std::fs::write(&path, format!("#!/bin/sh\necho {name} \"$*\" >> {log}\n{script}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[tokio::test]
+async fn images_are_built_pushed_scanned_and_then_proposed_in_a_spec() {
+    let stack = Synced::new().await;
+    let folder = stack.folder.path();
+    let aws =
+        |critical: &str| format!("case \"$*\" in *get-caller*) echo 123456789012;; *findings*) echo {critical};; esac");
+    stub(folder, "docker", "");
+    stub(folder, "gh", "");
+    let outputs = || {
+        let inputs = [("inputs.tag", "v1.5.0"), ("matrix.service", "yolo5")];
+        inputs.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+    };
+    let job = || Job { stack: &stack, github: String::new(), commit: "main", outputs: outputs() };
+    for (critical, well) in [("None", true), ("0", true), ("2", false)] {
+        stub(folder, "aws", &aws(critical));
+        let (ended, said) = job().run("images", "images", &["Build", "Push", "Scan"]).await;
+        assert_eq!(ended, well, "{said}");
+    }
+    let calls = std::fs::read_to_string(folder.join("calls")).unwrap();
+    let pushed = "docker push 123456789012.dkr.ecr.us-east-1.amazonaws.com/talo-local-yolo5:v1.5.0";
+    assert!(calls.contains(pushed) && calls.contains("docker build --target yolo5"), "{calls}");
+
+    // The proposal: one commit with nothing but the two tags.
+    let git = async |args: &[&str]| {
+        let output = Command::new("git").args(args).current_dir(folder).output().await.unwrap();
+        assert!(output.status.success(), "{args:?}: {}", both(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    checkout(folder, &stack.spec);
+    git(&["init", "-q", "-b", "main"]).await;
+    git(&["init", "-q", "--bare", "remote.git"]).await;
+    git(&["remote", "add", "origin", "remote.git"]).await;
+    git(&["add", "specs"]).await;
+    git(&["-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "-q", "-m", "first"]).await;
+    let (well, said) = job().run("images", "spec", &["Spec", "Propose"]).await;
+    assert!(well, "{said}");
+    let diff = git(&["diff", "--unified=0", "main", "origin/images-v1.5.0", "--", "specs"]).await;
+    let lines: Vec<_> = diff.lines().filter(|l| l.starts_with(['+', '-']) && !l.contains("specs/")).collect();
+    let (old, new) = ("-    image: { tag: v1.0.0 }", "+    image: { tag: v1.5.0 }");
+    assert_eq!(lines, [old, new, old, new]);
+    assert!(std::fs::read_to_string(folder.join("calls")).unwrap().contains("gh pr create --title Images v1.5.0"));
 }
