@@ -304,6 +304,8 @@ def launch_templates():
         self.counter = 0
         original_init(self, *args, **kwargs)
     LaunchTemplate.__init__ = init
+    # Tags set later are tags too; moto shows those of the creation for ever.
+    LaunchTemplate.tags = property(lambda self: self.get_tags(), lambda self, _: None)
 
     def create_version(self, data, description):
         self.counter += 1

@@ -6,6 +6,7 @@ mod canaries;
 mod cli;
 mod drift;
 mod faults;
+mod kills;
 mod laws;
 mod life;
 mod permissions;
