@@ -120,11 +120,12 @@ fn title(stack: &PolybotStack) -> String {
 /// Connects to every stack's account and region. Each stack has an outcome of its own: one that cannot be reached is
 /// reported and does not keep the others from going on.
 async fn connect(stacks: Vec<Arc<PolybotStack>>) -> (Vec<Connection>, bool) {
+    let regions = aws::Regions::default();
     let mut connections = vec![];
     let mut failed = false;
     for stack in stacks {
         let title = title(&stack);
-        match Connection::open(stack).await {
+        match Connection::open(stack, &regions).await {
             Ok(connection) => connections.push(connection),
             Err(error) => {
                 failed = true;

@@ -128,7 +128,7 @@ async fn image(spec: &PolybotStack, aws: &Aws, service: Service) -> Fact<String>
 }
 
 /// The bot's token from where the spec says it is. The value is in no error.
-pub async fn token(spec: &PolybotStack, config: &aws_config::SdkConfig) -> Fact<Secret<String>> {
+pub async fn token(spec: &PolybotStack, secrets: &aws_sdk_secretsmanager::Client) -> Fact<Secret<String>> {
     let source = &spec.spec.telegram.token;
     let token = if let Some(name) = &source.env {
         std::env::var(name)
@@ -136,7 +136,7 @@ pub async fn token(spec: &PolybotStack, config: &aws_config::SdkConfig) -> Fact<
     } else if let Some(path) = &source.file {
         std::fs::read_to_string(path).map_err(|e| format!("the token file {path} cannot be read: {e}"))?
     } else if let Some(name) = &source.secret {
-        let got = aws_sdk_secretsmanager::Client::new(config)
+        let got = secrets
             .get_secret_value()
             .secret_id(name)
             .send()

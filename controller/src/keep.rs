@@ -1,6 +1,7 @@
 //! Keeps stacks as their specs say, pass after pass, until told to stop.
 
 use crate::{
+    aws::Regions,
     engine::{self, Action, Cause, Consent, Event, Outcome, Report},
     lease::{Lease, Table},
     reconcile::{Allow, ConnectError, Connection, Goal},
@@ -81,10 +82,15 @@ impl Pace {
     }
 }
 
+/// Lists of a region that another stack's pass has read this long ago are good enough to see that there is nothing to do: a
+/// tenth of the usual interval.
+const RECENT: Duration = Duration::from_secs(30);
+
 /// Keeps one stack: a pass, a wait, a pass. Takes up each new spec at once. Returns when asked to stop, after the steps that run
 /// have ended.
 pub async fn keep(
     mut specs: watch::Receiver<Arc<PolybotStack>>,
+    regions: Regions,
     interval: Duration,
     lease: Duration,
     stop: Stop,
@@ -96,7 +102,7 @@ pub async fn keep(
         let spec = specs.borrow_and_update().clone();
         let name = spec.metadata.name.clone().unwrap_or_default();
         let begun = Instant::now();
-        let end = match Connection::open(spec.clone()).await {
+        let end = match Connection::open(spec.clone(), &regions).await {
             Ok(connection) => pass(&connection, lease, &stop).await,
             Err(error) => {
                 report_connect_error(&name, &error);
@@ -135,7 +141,7 @@ fn report_connect_error(name: &str, error: &ConnectError) {
 pub async fn pass(connection: &Connection, lease: Duration, stop: &Stop) -> End {
     let name = &connection.aws.ownership.stack;
     let allow = Allow::default();
-    let (_, plan) = connection.look(Goal::Converge, &allow).await;
+    let plan = connection.glance(RECENT, &allow).await;
     drift_seen(name, &plan);
     if plan.summary().writes() == 0 {
         let report = engine::apply(&connection.aws, plan, None, stop, &|_| ()).await;
@@ -160,7 +166,7 @@ pub async fn pass(connection: &Connection, lease: Duration, stop: &Stop) -> End 
         taken = connection.lease(lease, told) => taken.map_err(|error| tracing::warn!(stack = name, %error, "goes on without a lease")).ok(),
         () = stop.asked() => return End::Waiting,
     };
-    // Whoever held it may have done the work meanwhile.
+    // Whoever held it may have done the work meanwhile, and a glance is nothing to act on.
     let (_, plan) = connection.look(Goal::Converge, &allow).await;
     let consent = Consent::to(&plan);
     let stop = lease.as_ref().map_or_else(|| stop.clone(), |lease| stop.or(lease.lost()));

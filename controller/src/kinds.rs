@@ -111,10 +111,50 @@ ids! {
     Arn,
 }
 
-/// `Name=tag:polybot.dev/stack,Values=<stack>`.
-fn of_stack(aws: &Aws) -> Filter {
-    filter(format!("tag:{STACK}"), aws.ownership.stack.clone())
+/// What bears the tag of any stack. Lists of EC2 are read for a whole region at once, and each stack takes its own out.
+fn of_any_stack() -> Filter {
+    filter("tag-key", STACK)
 }
+
+/// A list of EC2 that the stacks of a region share.
+macro_rules! shared_list {
+    ($name:ident($item:ty), $call:ident) => {
+        pub(super) struct $name(pub(super) Vec<($item, crate::engine::Tags)>);
+
+        impl $name {
+            /// What is any stack's.
+            pub(super) async fn of_any(view: &crate::aws::View) -> crate::aws::Result<std::sync::Arc<Self>> {
+                let read = || async {
+                    let pages = view.ec2.$call().filters(super::of_any_stack()).into_paginator().items().send();
+                    let items: Vec<$item> = pages.collect::<Result<_, _>>().await?;
+                    let tags = |i: &$item| crate::aws::tags::read(i.tags().iter().map(|t| (t.key(), t.value())));
+                    Ok(Self(
+                        items
+                            .into_iter()
+                            .map(|i| {
+                                let t = tags(&i);
+                                (i, t)
+                            })
+                            .collect(),
+                    ))
+                };
+                view.shared(read).await
+            }
+
+            /// What is this stack's.
+            pub(super) async fn of_stack(
+                view: &crate::aws::View,
+            ) -> crate::aws::Result<Vec<($item, crate::engine::Tags)>> {
+                let all = Self::of_any(view).await?;
+                Ok(all.0.iter().filter(|(_, tags)| view.ownership.owns(tags)).cloned().collect())
+            }
+        }
+    };
+}
+use shared_list;
+
+/// Values that one filter of EC2 takes.
+const FILTER_VALUES: usize = 200;
 
 /// One filter of a Describe call of EC2.
 pub fn filter(name: impl Into<String>, value: impl Into<String>) -> Filter {
@@ -201,10 +241,9 @@ fn iam_path(aws: &Aws) -> String {
     format!("/polybot/{}/{}/", aws.ownership.stack, aws.region)
 }
 
-/// The tag filter of the stack, as Auto Scaling wants it.
-fn of_stack_asg(aws: &Aws) -> aws_sdk_autoscaling::types::Filter {
-    let filter = aws_sdk_autoscaling::types::Filter::builder().name(format!("tag:{STACK}"));
-    filter.values(&aws.ownership.stack).build()
+/// What bears the tag of any stack, as Auto Scaling wants it said.
+fn of_any_stack_asg() -> aws_sdk_autoscaling::types::Filter {
+    aws_sdk_autoscaling::types::Filter::builder().name("tag-key").values(STACK).build()
 }
 
 /// The change of a policy document, if the two do not say the same.

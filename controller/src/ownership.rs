@@ -35,9 +35,14 @@ impl Ownership {
         tags
     }
 
+    /// Whether these are tags of this stack.
+    pub fn owns(&self, tags: &Tags) -> bool {
+        tags.get(STACK) == Some(&self.stack)
+    }
+
     /// The owner and the name within the kind that tags tell: ours only with our stack tag.
     pub fn of(&self, kind: &str, tags: &Tags, fallback: &str) -> (Owner, String) {
-        let owner = if tags.get(STACK) == Some(&self.stack) { Owner::Ours } else { Owner::Foreign };
+        let owner = if self.owns(tags) { Owner::Ours } else { Owner::Foreign };
         let address = tags.get(RESOURCE).and_then(|a| a.strip_prefix(kind)?.strip_prefix('/'));
         (owner, address.unwrap_or(fallback).to_owned())
     }

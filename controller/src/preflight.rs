@@ -154,7 +154,7 @@ async fn vpcs(c: &Connection, plan: &Plan) -> Finding {
     if plan.found.iter().any(|f| f.state::<Vpc>().is_some() && f.owner == Owner::Ours) {
         return finding(what, Ok("the stack has its own".to_owned()));
     }
-    let quota = c.quotas.get_service_quota().service_code("vpc").quota_code(VPCS).send();
+    let quota = c.aws.quotas.get_service_quota().service_code("vpc").quota_code(VPCS).send();
     let (quota, used) = futures::join!(quota, c.aws.ec2.describe_vpcs().send());
     match (quota.map_err(Error::from), used.map_err(Error::from)) {
         (Ok(quota), Ok(used)) => {
@@ -191,7 +191,7 @@ async fn permissions(c: &Connection) -> Finding {
         .flat_map(|s| s["Action"].as_array().into_iter().flatten())
         .filter_map(|a| Some(a.as_str()?.to_owned()))
         .collect();
-    let call = c.aws.iam.simulate_principal_policy().policy_source_arn(principal(&c.identity));
+    let call = c.aws.iam.simulate_principal_policy().policy_source_arn(principal(&c.aws.identity));
     let mut pages = call.set_action_names(Some(actions)).into_paginator().items().send();
     let mut denied = vec![];
     while let Some(result) = pages.next().await {

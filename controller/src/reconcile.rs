@@ -1,7 +1,7 @@
 //! One level-triggered pass over one stack: observe, plan. Applying needs consent, which is the caller's.
 
 use crate::{
-    aws::{self, Aws, KnownNames, View},
+    aws::{self, Aws, Region, Regions, View},
     engine::{self, Address, Plan, Policy, Wanted},
     facts::Facts,
     kinds::KINDS,
@@ -38,12 +38,6 @@ pub struct Connection {
     pub spec: Arc<PolybotStack>,
     /// The clients.
     pub aws: Aws,
-    /// Who did what, for reports.
-    pub trail: aws_sdk_cloudtrail::Client,
-    /// What an account may have, for the preflight.
-    pub quotas: aws_sdk_servicequotas::Client,
-    /// ARN of whoever the credentials are of.
-    pub identity: String,
 }
 
 /// Why a stack could not even be looked at.
@@ -66,38 +60,37 @@ pub enum ConnectError {
 }
 
 impl Connection {
-    /// Finds out whose the credentials are, and refuses those of another account before anything else is asked.
-    pub async fn open(spec: Arc<PolybotStack>) -> Result<Self, ConnectError> {
-        let config = aws::sdk_config(spec.spec.region.as_str()).await;
-        Self::with_config(spec, &config).await
+    /// Reaches the stack through one of the process's regions. Refuses credentials of another account than the spec says.
+    pub async fn open(spec: Arc<PolybotStack>, regions: &Regions) -> Result<Self, ConnectError> {
+        let region = regions.open(spec.spec.region.as_str()).await.map_err(ConnectError::Identity)?;
+        Self::within(spec, region).await
     }
 
-    /// The same with an SDK configuration of the caller's.
+    /// The same with an SDK configuration of the caller's, in a region that no other stack shares.
     pub async fn with_config(spec: Arc<PolybotStack>, config: &aws_config::SdkConfig) -> Result<Self, ConnectError> {
-        let identity = aws_sdk_sts::Client::new(config)
-            .get_caller_identity()
-            .send()
-            .await
-            .map_err(|e| ConnectError::Identity(e.into()))?;
-        let arn = identity.arn.unwrap_or_default();
-        let actual = identity.account.unwrap_or_default();
+        let region = Region::with_config(config).await.map_err(ConnectError::Identity)?;
+        Self::within(spec, Arc::new(region)).await
+    }
+
+    /// The same in a region that is open.
+    pub async fn within(spec: Arc<PolybotStack>, region: Arc<Region>) -> Result<Self, ConnectError> {
+        let actual = region.account.clone();
         if let Some(expected) = spec.spec.account_id.as_ref().map(ToString::to_string)
             && expected != actual
         {
             return Err(ConnectError::Account { expected, actual });
         }
-        let names = stack::names(&spec, &actual);
         let ownership = Ownership {
             stack: spec.metadata.name.clone().unwrap_or_default(),
-            prefix: names.prefix(),
+            prefix: stack::names(&spec, &actual).prefix(),
             extra: spec.spec.tags.clone(),
         };
-        let known: KnownNames = stack::known_names(&spec, &actual);
-        let mut aws = Aws::new(config, actual, ownership, known);
-        aws.telegram = Some(Telegram::new(&spec.spec.telegram.api_url, crate::facts::token(&spec, config).await));
-        let trail = aws_sdk_cloudtrail::Client::new(config);
-        let quotas = aws_sdk_servicequotas::Client::new(config);
-        Ok(Self { spec, aws, trail, quotas, identity: arn })
+        let known = stack::known_names(&spec, &actual);
+        let token = crate::facts::token(&spec, &region.secrets).await;
+        let telegram = Telegram::new(&spec.spec.telegram.api_url, token, region.http.clone());
+        let mut aws = Aws::new(region, ownership, known);
+        aws.telegram = Some(telegram);
+        Ok(Self { spec, aws })
     }
 
     /// Takes the lease on the stack, waiting while another controller holds it. The table of leases is made if need be.
@@ -113,7 +106,16 @@ impl Connection {
 
     /// Looks at AWS and plans. Reads only.
     pub async fn look(&self, goal: Goal, allow: &Allow) -> (Wanted, Plan) {
-        let view = View::new(&self.aws);
+        self.plan(View::new(&self.aws), goal, allow).await
+    }
+
+    /// The same with lists of the region that passes of other stacks have read up to this time ago: for finding out cheaply
+    /// that there is nothing to do. A plan to carry out is made by [`Self::look`].
+    pub async fn glance(&self, ago: Duration, allow: &Allow) -> Plan {
+        self.plan(View::recent(&self.aws, ago), Goal::Converge, allow).await.1
+    }
+
+    async fn plan(&self, view: View, goal: Goal, allow: &Allow) -> (Wanted, Plan) {
         let (observed, wanted) = match goal {
             Goal::Converge => {
                 let (observed, facts) = futures::join!(engine::observe(&view, KINDS), Facts::gather(&self.spec, &view));

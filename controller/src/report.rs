@@ -250,7 +250,7 @@ impl Report {
             .collect();
         let around = unmanaged::around(&connection.aws, plan).await;
         let drifted = drifted.iter().chain(&around.stopped).map(String::as_str).collect::<Vec<_>>();
-        let deeds = trail::deeds(&connection.trail, &drifted).await;
+        let deeds = trail::deeds(&connection.aws.trail, &drifted).await;
         self.steps.extend(around.stopped.iter().map(|id| Step::stopped(id)));
         for step in &mut self.steps {
             step.by = step.recorded_as.as_ref().and_then(|name| deeds.get(name).cloned()).unwrap_or_default();

@@ -41,14 +41,15 @@ struct Reply<T> {
     result: Option<T>,
 }
 
+/// An HTTP client that does not wait long for a Telegram that is not there.
+pub fn client() -> reqwest::Client {
+    let builder = reqwest::Client::builder().connect_timeout(Duration::from_secs(3)).timeout(Duration::from_secs(10));
+    builder.build().unwrap_or_default()
+}
+
 impl Telegram {
-    /// A client; asks nothing.
-    pub fn new(api_url: &str, token: Fact<Secret<String>>) -> Self {
-        let http = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(3))
-            .timeout(Duration::from_secs(10))
-            .build()
-            .unwrap_or_default();
+    /// A bot by its token; asks nothing.
+    pub fn new(api_url: &str, token: Fact<Secret<String>>, http: reqwest::Client) -> Self {
         Self { api_url: api_url.trim_end_matches('/').to_owned(), token, http }
     }
 

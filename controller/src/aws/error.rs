@@ -169,6 +169,11 @@ fn innermost(error: &dyn std::error::Error) -> String {
     last.to_string()
 }
 
+/// Whether a code says that there were too many calls.
+pub(super) fn throttles(code: &str) -> bool {
+    ["Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown"].iter().any(|c| code.contains(c))
+}
+
 /// What a code means. By service and operation where the same code means different things: botocore treats
 /// LimitExceededException as throttling, which is right for DynamoDB and hides a quota in IAM and ACM.
 fn classify(service: &str, operation: &str, code: &str, message: &str) -> Reason {
@@ -234,7 +239,7 @@ fn classify(service: &str, operation: &str, code: &str, message: &str) -> Reason
         .any(|c| code.contains(c))
     {
         Reason::Denied
-    } else if ["Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown"].iter().any(|c| code.contains(c)) {
+    } else if throttles(code) {
         Reason::Throttled
     } else if is(NOT_YET) {
         Reason::NotYet

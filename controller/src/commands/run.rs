@@ -2,6 +2,7 @@
 
 use super::name;
 use crate::{
+    aws::Regions,
     cli::RunArgs,
     keep::{End, keep},
     spec::{PolybotStack, load},
@@ -69,12 +70,13 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     });
     let server = tokio::spawn(async move { server.await });
 
+    let regions = Regions::default();
     let mut kept: BTreeMap<(String, String), Kept> = BTreeMap::new();
     let mut now = Some(first);
     let mut last_error = None;
     while !stop.is_asked() {
         if let Some(stacks) = now.take() {
-            take_up(&mut kept, stacks, args, &health, &stop);
+            take_up(&mut kept, stacks, &regions, args, &health, &stop);
         }
         tokio::select! {
             () = tokio::time::sleep(REREAD) => {}
@@ -108,6 +110,7 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 fn take_up(
     kept: &mut BTreeMap<(String, String), Kept>,
     stacks: Vec<PolybotStack>,
+    regions: &Regions,
     args: &RunArgs,
     health: &Health,
     stop: &Stop,
@@ -134,7 +137,7 @@ fn take_up(
         health.set(&title, None);
         let (specs, receiver) = watch::channel(Arc::new(stack));
         let own = Stop::default();
-        let task = keep(receiver, args.interval, args.lease, stop.or(&own), {
+        let task = keep(receiver, regions.clone(), args.interval, args.lease, stop.or(&own), {
             let (health, title) = (health.clone(), title.clone());
             move |_: &str, end| health.set(&title, Some(end))
         });

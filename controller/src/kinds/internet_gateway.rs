@@ -1,11 +1,11 @@
 //! The way out of a VPC and into it.
 
-use super::{GatewayId, VpcId, gone, of_stack, tag_spec};
+use super::{GatewayId, VpcId, gone, shared_list, tag_spec};
 use crate::{
-    aws::{Aws, Reason, Result, TagTarget, View, tags},
+    aws::{Aws, Reason, Result, TagTarget, View},
     engine::{Change, How, Input, Live, Resource, Slot, Tags, differs},
 };
-use aws_sdk_ec2::types::ResourceType;
+use aws_sdk_ec2::types::{InternetGateway as Ec2Gateway, ResourceType};
 
 /// An internet gateway; a VPC has at most one.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,8 @@ pub struct InternetGateway {
     /// The VPC it is attached to; none is a difference that an update mends.
     pub vpc: Option<Input<VpcId>>,
 }
+
+shared_list!(Gateways(Ec2Gateway), describe_internet_gateways);
 
 impl Resource for InternetGateway {
     const KIND: &'static str = "internet_gateway";
@@ -30,10 +32,8 @@ impl Resource for InternetGateway {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let gateways = view.ec2.describe_internet_gateways().filters(of_stack(view)).send().await?;
-        let live = gateways.internet_gateways().iter().map(|g| {
+        let live = Gateways::of_stack(view).await?.into_iter().map(|(g, tags)| {
             let id = g.internet_gateway_id().unwrap_or_default();
-            let tags = tags::read(g.tags().iter().map(|t| (t.key(), t.value())));
             let (owner, name) = view.ownership.of(Self::KIND, &tags, id);
             let vpc = g.attachments().first().and_then(|a| a.vpc_id()).map(|v| Input::Known(VpcId::from(v)));
             Live { owner, tags: Some(tags), ..Live::ready(name, id, Self { vpc }, GatewayId::from(id)) }

@@ -1,11 +1,14 @@
 //! The public half of a key for SSH. The private half is never seen here.
 
-use super::{gone, hashed_name, of_stack, tag_spec};
+use super::{gone, hashed_name, of_any_stack, tag_spec};
 use crate::{
     aws::{Aws, Result, TagTarget, View, tags},
-    engine::{Change, How, Live, Resource, Tags, differs},
+    engine::{Change, How, Live, Owner, Resource, Tags, differs},
 };
-use aws_sdk_ec2::{primitives::Blob, types::ResourceType};
+use aws_sdk_ec2::{
+    primitives::Blob,
+    types::{KeyPairInfo, ResourceType},
+};
 
 /// A key pair by name, which instances use, and by id, which tags use.
 #[derive(Clone, Debug)]
@@ -24,6 +27,9 @@ pub struct KeyPair {
     pub public_key: String,
 }
 
+/// The key pairs of all stacks of the region.
+struct Pairs(Vec<KeyPairInfo>);
+
 impl Resource for KeyPair {
     const KIND: &'static str = "key_pair";
     type Output = KeyOut;
@@ -34,15 +40,22 @@ impl Resource for KeyPair {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let pairs = view.ec2.describe_key_pairs().filters(of_stack(view)).include_public_key(true).send().await?;
-        let live = pairs.key_pairs().iter().map(|k| {
+        let read = || async {
+            let call = view.ec2.describe_key_pairs().filters(of_any_stack()).include_public_key(true);
+            Ok(Pairs(call.send().await?.key_pairs.unwrap_or_default()))
+        };
+        let pairs = view.shared(read).await?;
+        let live = pairs.0.iter().filter_map(|k| {
             let id = k.key_name().unwrap_or_default();
             let tags = tags::read(k.tags().iter().map(|t| (t.key(), t.value())));
             let (owner, name) = view.ownership.of(Self::KIND, &tags, id);
+            if owner == Owner::Foreign {
+                return None;
+            }
             let state =
                 Self { base_name: id.to_owned(), public_key: k.public_key().unwrap_or_default().trim().to_owned() };
             let output = KeyOut { name: id.to_owned(), id: k.key_pair_id().unwrap_or_default().to_owned() };
-            Live { owner, tags: Some(tags), ..Live::ready(name, id, state, output) }
+            Some(Live { owner, tags: Some(tags), ..Live::ready(name, id, state, output) })
         });
         Ok(live.collect())
     }

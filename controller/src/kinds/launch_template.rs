@@ -1,12 +1,11 @@
 //! The frame of a service's launch-template versions. What instances are made from is in the versions.
 
-use super::{TemplateId, gone, of_stack, tag_spec};
+use super::{TemplateId, gone, shared_list, tag_spec};
 use crate::{
-    aws::{Aws, Result, TagTarget, View, tags},
+    aws::{Aws, Result, TagTarget, View},
     engine::{Change, How, Live, Resource, Tags, differs},
 };
 use aws_sdk_ec2::types::{InstanceType, LaunchTemplate as Ec2LaunchTemplate, RequestLaunchTemplateData, ResourceType};
-use std::sync::Arc;
 
 /// A launch template.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,16 +14,7 @@ pub struct LaunchTemplate {
     pub name: String,
 }
 
-/// The stack's launch templates, shared with the kind of their versions.
-pub(super) struct Templates(pub Vec<Ec2LaunchTemplate>);
-
-pub(super) async fn templates(view: &View) -> Result<Arc<Templates>> {
-    view.once(|| async {
-        let found = view.ec2.describe_launch_templates().filters(of_stack(view)).send().await?;
-        Ok(Templates(found.launch_templates.unwrap_or_default()))
-    })
-    .await
-}
+shared_list!(Templates(Ec2LaunchTemplate), describe_launch_templates);
 
 impl Resource for LaunchTemplate {
     const KIND: &'static str = "launch_template";
@@ -40,11 +30,9 @@ impl Resource for LaunchTemplate {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let templates = templates(view).await?;
-        let live = templates.0.iter().map(|t| {
+        let live = Templates::of_stack(view).await?.into_iter().map(|(t, tags)| {
             let id = t.launch_template_id().unwrap_or_default();
             let name = t.launch_template_name().unwrap_or_default();
-            let tags = tags::read(t.tags().iter().map(|t| (t.key(), t.value())));
             let (owner, logical) = view.ownership.of(Self::KIND, &tags, name);
             let since = t.create_time().and_then(|t| time::OffsetDateTime::from_unix_timestamp(t.secs()).ok());
             let state = Self { name: name.to_owned() };

@@ -1,7 +1,7 @@
 //! What a service's instances are made from. A version cannot be changed: another wish is another version, and the last ones
 //! stay, so that there is something to go back to. Versions bear no tags, so the address is in their description.
 
-use super::{Arn, GroupId, TemplateId, launch_template::templates, same_set};
+use super::{Arn, GroupId, TemplateId, launch_template::Templates, same_set};
 use crate::{
     aws::{Aws, Error, Result, View},
     engine::{Change, How, Input, Live, Owner, Resource, Slot, Tags, differs, differs_as},
@@ -188,8 +188,8 @@ impl Resource for LaunchTemplateVersion {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let templates = templates(view).await?;
-        let ids: Vec<_> = templates.0.iter().filter_map(|t| t.launch_template_id()).collect();
+        let templates = Templates::of_stack(view).await?;
+        let ids: Vec<_> = templates.iter().filter_map(|(t, _)| t.launch_template_id()).collect();
         let pages = try_join_all(ids.iter().map(|id| async move {
             let call = view.ec2.describe_launch_template_versions().launch_template_id(*id);
             let mut pages = call.into_paginator().items().send();

@@ -41,7 +41,13 @@ pub struct LoadBalancerOut {
     pub zone: String,
 }
 
-/// The stack's load balancers and target groups with their tags: one list of each, and one call for the tags of both.
+/// The load balancers of the region.
+struct Balancers(Vec<ElbLoadBalancer>);
+
+/// The target groups of the region.
+struct Groups(Vec<ElbTargetGroup>);
+
+/// The stack's load balancers and target groups with their tags: one call for the tags of both.
 pub(super) struct Edge {
     pub balancers: Vec<(ElbLoadBalancer, Tags)>,
     pub groups: Vec<(ElbTargetGroup, Tags)>,
@@ -66,23 +72,21 @@ pub(super) async fn edge(view: &View) -> Result<Arc<Edge>> {
 }
 
 async fn list_balancers(view: &View) -> Result<Vec<ElbLoadBalancer>> {
-    let mut pages = view.elb.describe_load_balancers().into_paginator().items().send();
-    let mut mine = vec![];
-    while let Some(balancer) = pages.next().await {
-        mine.push(balancer?);
-    }
-    mine.retain(|b| elb_mine(view, b.load_balancer_name()));
-    Ok(mine)
+    let read = || async {
+        let pages = view.elb.describe_load_balancers().into_paginator().items().send();
+        Ok(Balancers(pages.collect::<Result<_, _>>().await?))
+    };
+    let all = view.shared(read).await?;
+    Ok(all.0.iter().filter(|b| elb_mine(view, b.load_balancer_name())).cloned().collect())
 }
 
 async fn list_groups(view: &View) -> Result<Vec<ElbTargetGroup>> {
-    let mut pages = view.elb.describe_target_groups().into_paginator().items().send();
-    let mut mine = vec![];
-    while let Some(group) = pages.next().await {
-        mine.push(group?);
-    }
-    mine.retain(|g| elb_mine(view, g.target_group_name()));
-    Ok(mine)
+    let read = || async {
+        let pages = view.elb.describe_target_groups().into_paginator().items().send();
+        Ok(Groups(pages.collect::<Result<_, _>>().await?))
+    };
+    let all = view.shared(read).await?;
+    Ok(all.0.iter().filter(|g| elb_mine(view, g.target_group_name())).cloned().collect())
 }
 
 impl Resource for LoadBalancer {

@@ -1,8 +1,8 @@
 //! A route table with its routes and the subnets that use it. Both are exact: what the spec does not say goes.
 
-use super::{GatewayId, RouteTableId, SubnetId, VpcId, gone, of_stack, tag_spec};
+use super::{GatewayId, RouteTableId, SubnetId, VpcId, gone, shared_list, tag_spec};
 use crate::{
-    aws::{Aws, Result, TagTarget, View, tags},
+    aws::{Aws, Result, TagTarget, View},
     engine::{Change, How, Input, Live, Resource, Slot, Tags, differs, differs_as},
 };
 use aws_sdk_ec2::types::{ResourceType, Route, RouteOrigin, RouteTable as Ec2RouteTable};
@@ -28,6 +28,8 @@ pub struct RouteTableOut {
     pub id: RouteTableId,
     associations: BTreeMap<SubnetId, String>,
 }
+
+shared_list!(Tables(Ec2RouteTable), describe_route_tables);
 
 const EVERYWHERE: &str = "0.0.0.0/0";
 
@@ -60,8 +62,7 @@ impl Resource for RouteTable {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let tables = view.ec2.describe_route_tables().filters(of_stack(view)).send().await?;
-        Ok(tables.route_tables().iter().map(|t| read(view, t)).collect())
+        Ok(Tables::of_stack(view).await?.into_iter().map(|(table, tags)| read(view, &table, tags)).collect())
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<RouteTableOut> {
@@ -151,9 +152,8 @@ impl RouteTable {
     }
 }
 
-fn read(view: &View, table: &Ec2RouteTable) -> Live<RouteTable> {
+fn read(view: &View, table: &Ec2RouteTable, tags: Tags) -> Live<RouteTable> {
     let id = table.route_table_id().unwrap_or_default();
-    let tags = tags::read(table.tags().iter().map(|t| (t.key(), t.value())));
     let (owner, name) = view.ownership.of(RouteTable::KIND, &tags, id);
     let associations: BTreeMap<SubnetId, String> = table
         .associations()

@@ -1,7 +1,7 @@
 //! A service's instances. A new launch-template version reaches them by an instance refresh, never by touching the group first:
 //! the group's stored version changes only when the refresh has succeeded, so a failed one leaves the good version in place.
 
-use super::{Arn, SubnetId, gone, launch_template_version::Version, of_stack_asg, same_set};
+use super::{Arn, SubnetId, gone, launch_template_version::Version, of_any_stack_asg, same_set};
 use crate::{
     aws::{Aws, Error, Result, TagTarget, View, tags},
     engine::{Change, How, Input, Live, Phase, Resource, Slot, Tags, differs, differs_as},
@@ -11,10 +11,7 @@ use aws_sdk_autoscaling::types::{
     NotificationConfiguration, RefreshPreferences,
 };
 use futures::future::try_join_all;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A scaling group.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,20 +70,21 @@ const EVENTS: [&str; 4] = [
 const BLOCKED: &str =
     "its last rollout failed; change the spec (another image or setting), and the next version is tried";
 
-/// The scaling groups that bear the stack's tag, read once a pass.
+/// The scaling groups that bear a stack's tag.
 pub(crate) struct Groups(pub Vec<AutoScalingGroup>);
 
-pub(crate) async fn groups(view: &View) -> Result<Arc<Groups>> {
+/// Those of this stack, out of the list that all stacks of the region share.
+pub(crate) async fn groups(view: &View) -> Result<Groups> {
     let read = || async {
-        let call = view.autoscaling.describe_auto_scaling_groups().filters(of_stack_asg(view));
-        let mut pages = call.into_paginator().items().send();
-        let mut groups = vec![];
-        while let Some(group) = pages.next().await {
-            groups.push(group?);
-        }
-        Ok(Groups(groups))
+        let call = view.autoscaling.describe_auto_scaling_groups().filters(of_any_stack_asg());
+        Ok(Groups(call.into_paginator().items().send().collect::<Result<_, _>>().await?))
     };
-    view.once(read).await
+    let all = view.shared(read).await?;
+    let ours = |g: &&AutoScalingGroup| {
+        let tags = tags::read(g.tags().iter().map(|t| (t.key(), t.value())));
+        view.ownership.owns(&tags)
+    };
+    Ok(Groups(all.0.iter().filter(ours).cloned().collect()))
 }
 
 impl Resource for ScalingGroup {

@@ -38,6 +38,9 @@ pub enum Target {
     Other(String),
 }
 
+/// The scaling policies of the region.
+struct Policies(Vec<AwsPolicy>);
+
 impl Resource for ScalingPolicy {
     const KIND: &'static str = "scaling_policy";
     const PART_OF: Option<&'static str> = Some("scaling_group");
@@ -67,15 +70,13 @@ impl Resource for ScalingPolicy {
         if ours.is_empty() {
             return Ok(vec![]);
         }
-        let mut pages = view.autoscaling.describe_policies().into_paginator().items().send();
-        let mut live = vec![];
-        while let Some(policy) = pages.next().await {
-            let policy = policy?;
-            if policy.auto_scaling_group_name().is_some_and(|g| ours.contains(g)) {
-                live.push(read(&policy, &prefix));
-            }
-        }
-        Ok(live)
+        let read_all = || async {
+            let pages = view.autoscaling.describe_policies().into_paginator().items().send();
+            Ok(Policies(pages.collect::<Result<_, _>>().await?))
+        };
+        let all = view.shared(read_all).await?;
+        let mine = all.0.iter().filter(|p| p.auto_scaling_group_name().is_some_and(|g| ours.contains(g)));
+        Ok(mine.map(|policy| read(policy, &prefix)).collect())
     }
 
     async fn create(&self, aws: &Aws, _: &Tags) -> Result<String> {

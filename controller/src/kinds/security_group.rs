@@ -1,12 +1,11 @@
 //! A security group. Its rules are kinds of their own, because groups refer to each other.
 
-use super::{GroupId, VpcId, gone, hashed_name, of_stack, tag_spec};
+use super::{GroupId, VpcId, gone, hashed_name, shared_list, tag_spec};
 use crate::{
-    aws::{Aws, Error, Result, TagTarget, View, tags},
+    aws::{Aws, Error, Result, TagTarget, View},
     engine::{Change, How, Input, Live, Resource, Slot, Tags, differs},
 };
-use aws_sdk_ec2::types::ResourceType;
-use std::sync::Arc;
+use aws_sdk_ec2::types::{ResourceType, SecurityGroup as Ec2Group};
 
 /// A security group.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,20 +18,7 @@ pub struct SecurityGroup {
     pub vpc: Input<VpcId>,
 }
 
-/// The stack's groups, shared by the kinds that need them.
-pub(super) struct Groups(pub Vec<aws_sdk_ec2::types::SecurityGroup>);
-
-pub(super) async fn groups(view: &View) -> Result<Arc<Groups>> {
-    view.once(|| async {
-        let mut pages = view.ec2.describe_security_groups().filters(of_stack(view)).into_paginator().items().send();
-        let mut groups = vec![];
-        while let Some(group) = pages.next().await {
-            groups.push(group?);
-        }
-        Ok(Groups(groups))
-    })
-    .await
-}
+shared_list!(Groups(Ec2Group), describe_security_groups);
 
 impl Resource for SecurityGroup {
     const KIND: &'static str = "security_group";
@@ -55,10 +41,8 @@ impl Resource for SecurityGroup {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let groups = groups(view).await?;
-        let live = groups.0.iter().map(|g| {
+        let live = Groups::of_stack(view).await?.into_iter().map(|(g, tags)| {
             let id = g.group_id().unwrap_or_default();
-            let tags = tags::read(g.tags().iter().map(|t| (t.key(), t.value())));
             let (owner, name) = view.ownership.of(Self::KIND, &tags, id);
             let state = Self {
                 base_name: g.group_name().unwrap_or_default().to_owned(),

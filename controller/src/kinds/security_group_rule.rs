@@ -1,15 +1,17 @@
 //! A rule of a security group. Rules belong to a group by the group's id and not by their own tags, so one that somebody
 //! added by hand is found, and goes at once.
 
-use super::{GroupId, gone, security_group::groups, tag_spec};
+use super::{FILTER_VALUES, GroupId, gone, security_group::Groups, tag_spec};
 use crate::{
     aws::{Aws, Error, Reason, Result, TagTarget, View, tags},
     engine::{Change, How, Input, Live, Resource, Slot, Tags, differs},
     ownership::RESOURCE,
 };
 use aws_sdk_ec2::types::{
-    IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroupRule as Ec2Rule, UserIdGroupPair,
+    Filter, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroupRule as Ec2Rule, UserIdGroupPair,
 };
+use futures::future::try_join_all;
+use std::{collections::BTreeSet, sync::Arc};
 
 /// Which way traffic goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,26 @@ pub struct RuleOut {
     direction: Direction,
 }
 
+/// The rules of the groups of all stacks.
+struct Rules(Vec<Ec2Rule>);
+
+impl Rules {
+    async fn read(view: &View) -> Result<Arc<Self>> {
+        let read = || async {
+            let groups = Groups::of_any(view).await?;
+            let ids: Vec<String> = groups.0.iter().filter_map(|(g, _)| g.group_id.clone()).collect();
+            let of_groups = async |some: &[String]| {
+                let of_groups = Filter::builder().name("group-id").set_values(Some(some.to_vec())).build();
+                let pages = view.ec2.describe_security_group_rules().filters(of_groups).into_paginator().items().send();
+                let rules: Vec<Ec2Rule> = pages.collect::<Result<_, _>>().await?;
+                Ok::<_, Error>(rules)
+            };
+            Ok(Self(try_join_all(ids.chunks(FILTER_VALUES).map(of_groups)).await?.concat()))
+        };
+        view.shared(read).await
+    }
+}
+
 impl Resource for SecurityGroupRule {
     const KIND: &'static str = "security_group_rule";
     type Output = RuleOut;
@@ -82,18 +104,9 @@ impl Resource for SecurityGroupRule {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let groups = groups(view).await?;
-        if groups.0.is_empty() {
-            return Ok(vec![]);
-        }
-        let ids = groups.0.iter().filter_map(|g| g.group_id().map(ToOwned::to_owned)).collect();
-        let of_groups = aws_sdk_ec2::types::Filter::builder().name("group-id").set_values(Some(ids)).build();
-        let mut pages = view.ec2.describe_security_group_rules().filters(of_groups).into_paginator().items().send();
-        let mut live = vec![];
-        while let Some(rule) = pages.next().await {
-            live.push(read(&rule?));
-        }
-        Ok(live)
+        let (rules, groups) = futures::try_join!(Rules::read(view), Groups::of_stack(view))?;
+        let ours: BTreeSet<_> = groups.iter().filter_map(|(g, _)| g.group_id()).collect();
+        Ok(rules.0.iter().filter(|r| r.group_id().is_some_and(|g| ours.contains(g))).map(read).collect())
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<RuleOut> {

@@ -1,11 +1,11 @@
 //! A public subnet in one zone.
 
-use super::{SubnetId, VpcId, gone, of_stack, tag_spec};
+use super::{SubnetId, VpcId, gone, shared_list, tag_spec};
 use crate::{
-    aws::{Aws, Result, TagTarget, View, tags},
+    aws::{Aws, Result, TagTarget, View},
     engine::{Change, How, Input, Live, Phase, Resource, Slot, Tags, differs},
 };
-use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, SubnetState};
+use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Subnet as Ec2Subnet, SubnetState};
 
 /// A subnet.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,8 @@ pub struct Subnet {
     /// Whether instances get a public address.
     pub public_ips: bool,
 }
+
+shared_list!(Subnets(Ec2Subnet), describe_subnets);
 
 impl Resource for Subnet {
     const KIND: &'static str = "subnet";
@@ -44,10 +46,8 @@ impl Resource for Subnet {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let subnets = view.ec2.describe_subnets().filters(of_stack(view)).send().await?;
-        let live = subnets.subnets().iter().map(|s| {
+        let live = Subnets::of_stack(view).await?.into_iter().map(|(s, tags)| {
             let id = s.subnet_id().unwrap_or_default();
-            let tags = tags::read(s.tags().iter().map(|t| (t.key(), t.value())));
             let (owner, name) = view.ownership.of(Self::KIND, &tags, id);
             let state = Self {
                 vpc: Input::Known(s.vpc_id().unwrap_or_default().into()),

@@ -1,14 +1,15 @@
 //! The VPC, with DNS on and its default security group emptied (CKV2_AWS_12).
 
-use super::{VpcId, filter, gone, of_stack, tag_spec};
+use super::{FILTER_VALUES, VpcId, filter, gone, shared_list, tag_spec};
 use crate::{
-    aws::{Aws, Result, TagTarget, View, tags},
+    aws::{Aws, Error, Result, TagTarget, View},
     engine::{Change, How, Live, Phase, Resource, Tags, differs},
 };
 use aws_sdk_ec2::types::{
-    AttributeBooleanValue, IpPermission, ResourceType, SecurityGroup, Vpc as Ec2Vpc, VpcAttributeName,
+    AttributeBooleanValue, Filter, IpPermission, ResourceType, SecurityGroup, Vpc as Ec2Vpc, VpcAttributeName,
 };
 use futures::future::try_join_all;
+use std::sync::Arc;
 
 /// A VPC.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +20,22 @@ pub struct Vpc {
     pub dns: bool,
     /// Rules of the default security group, which nothing uses: none are wanted.
     pub default_group_rules: Vec<String>,
+}
+
+shared_list!(Vpcs(Ec2Vpc), describe_vpcs);
+
+/// The default groups of the VPCs of all stacks; they bear no tags.
+struct DefaultGroups(Vec<SecurityGroup>);
+
+impl DefaultGroups {
+    async fn read(view: &View) -> Result<Arc<Self>> {
+        let read = || async {
+            let vpcs = Vpcs::of_any(view).await?;
+            let ids = vpcs.0.iter().filter_map(|(vpc, _)| vpc.vpc_id.clone()).collect();
+            Ok(Self(default_groups(view, ids).await?))
+        };
+        view.shared(read).await
+    }
 }
 
 impl Resource for Vpc {
@@ -39,8 +56,8 @@ impl Resource for Vpc {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let vpcs = view.ec2.describe_vpcs().filters(of_stack(view)).send().await?;
-        try_join_all(vpcs.vpcs().iter().map(|vpc| read(view, vpc))).await
+        let vpcs = Vpcs::of_stack(view).await?;
+        try_join_all(vpcs.into_iter().map(|(vpc, tags)| read(view, vpc, tags))).await
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<VpcId> {
@@ -82,21 +99,20 @@ impl Vpc {
     }
 }
 
-async fn read(view: &View, vpc: &Ec2Vpc) -> Result<Live<Vpc>> {
+async fn read(view: &View, vpc: Ec2Vpc, tags: Tags) -> Result<Live<Vpc>> {
     let id = vpc.vpc_id().unwrap_or_default();
     let attribute = |name| view.ec2.describe_vpc_attribute().vpc_id(id).attribute(name).send();
-    let (support, hostnames, rules) = futures::try_join!(
-        async { Ok::<_, crate::aws::Error>(attribute(VpcAttributeName::EnableDnsSupport).await?) },
+    let (support, hostnames, groups) = futures::try_join!(
+        async { Ok::<_, Error>(attribute(VpcAttributeName::EnableDnsSupport).await?) },
         async { Ok(attribute(VpcAttributeName::EnableDnsHostnames).await?) },
-        default_group(view, id),
+        DefaultGroups::read(view),
     )?;
     let on = |a: Option<&AttributeBooleanValue>| a.and_then(AttributeBooleanValue::value).unwrap_or(false);
-    let tags = tags::read(vpc.tags().iter().map(|t| (t.key(), t.value())));
     let (owner, name) = view.ownership.of(Vpc::KIND, &tags, id);
     let state = Vpc {
         cidr: vpc.cidr_block().unwrap_or_default().to_owned(),
         dns: on(support.enable_dns_support()) && on(hostnames.enable_dns_hostnames()),
-        default_group_rules: rules.0,
+        default_group_rules: groups.0.iter().find(|g| g.vpc_id() == Some(id)).map(words).unwrap_or_default(),
     };
     let phase = match vpc.state().map(aws_sdk_ec2::types::VpcState::as_str) {
         Some("pending") => Phase::Pending("AWS is making it".to_owned()),
@@ -105,11 +121,19 @@ async fn read(view: &View, vpc: &Ec2Vpc) -> Result<Live<Vpc>> {
     Ok(Live { phase, owner, tags: Some(tags), ..Live::ready(name, id, state, VpcId(id.to_owned())) })
 }
 
-/// The rules of a VPC's default group in words, and the group with its rules as AWS has them.
-async fn default_group(aws: &Aws, vpc: &str) -> Result<(Vec<String>, Option<SecurityGroup>)> {
-    let call = aws.ec2.describe_security_groups().filters(filter("vpc-id", vpc));
-    let groups = call.filters(filter("group-name", "default")).send().await?.security_groups.unwrap_or_default();
-    let Some(group) = groups.into_iter().next() else { return Ok((vec![], None)) };
+/// The default groups of these VPCs.
+async fn default_groups(aws: &Aws, vpcs: Vec<String>) -> Result<Vec<SecurityGroup>> {
+    let of_vpcs = async |some: &[String]| {
+        let of_vpcs = Filter::builder().name("vpc-id").set_values(Some(some.to_vec())).build();
+        let call = aws.ec2.describe_security_groups().filters(of_vpcs).filters(filter("group-name", "default"));
+        let groups: Vec<SecurityGroup> = call.into_paginator().items().send().collect::<Result<_, _>>().await?;
+        Ok::<_, Error>(groups)
+    };
+    Ok(try_join_all(vpcs.chunks(FILTER_VALUES).map(of_vpcs)).await?.concat())
+}
+
+/// The rules of a group in words.
+fn words(group: &SecurityGroup) -> Vec<String> {
     let words = |direction: &str, p: &IpPermission| {
         let peers = p.ip_ranges().iter().filter_map(|r| r.cidr_ip());
         let peers = peers.chain(p.ipv6_ranges().iter().filter_map(|r| r.cidr_ipv6()));
@@ -120,11 +144,12 @@ async fn default_group(aws: &Aws, vpc: &str) -> Result<(Vec<String>, Option<Secu
     let mut rules: Vec<String> = group.ip_permissions().iter().map(|p| words("from", p)).collect();
     rules.extend(group.ip_permissions_egress().iter().map(|p| words("to", p)));
     rules.sort();
-    Ok((rules, Some(group)))
+    rules
 }
 
 async fn revoke_default_group(aws: &Aws, vpc: &str) -> Result<()> {
-    let (_, Some(group)) = default_group(aws, vpc).await? else { return Ok(()) };
+    let groups = default_groups(aws, vec![vpc.to_owned()]).await?;
+    let Some(group) = groups.first() else { return Ok(()) };
     let id = group.group_id().unwrap_or_default();
     if !group.ip_permissions().is_empty() {
         let call = aws.ec2.revoke_security_group_ingress().group_id(id);
