@@ -1,5 +1,9 @@
 //! The command line: types only.
 
+use crate::{
+    conv::simd::Isa,
+    model::{Backend, Options},
+};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -31,9 +35,12 @@ pub enum Command {
         /// Pictures looked at at once; one a core where absent.
         #[arg(long)]
         streams: Option<usize>,
-        /// How tract is set up: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
+        /// How tract is set up, with --backend tract: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
         #[arg(long, default_value = "auto")]
         tuning: Tuning,
+        /// What runs the model.
+        #[command(flatten)]
+        engine: Engine,
     },
     /// Measure the model on this machine.
     Bench(BenchArgs),
@@ -49,7 +56,35 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum ModelCommand {
     /// Print its form, size and hash.
-    Info(Model),
+    Info {
+        /// Which model.
+        #[command(flatten)]
+        model: Model,
+        /// What runs it.
+        #[command(flatten)]
+        engine: Engine,
+    },
+}
+
+/// What runs the model.
+#[derive(Clone, Debug, Args)]
+pub struct Engine {
+    /// What runs the network: tract, kernels of our own, or ours where they agree with tract on this model.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub backend: Backend,
+    /// Threads that work on one picture, with kernels of our own.
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// Instructions for kernels of our own: avx512, avx2 or portable; the best that there are where not given.
+    #[arg(long, value_name = "NAME")]
+    pub kernels: Option<Isa>,
+}
+
+impl Engine {
+    /// As the detector takes it.
+    pub fn options(&self) -> Options {
+        Options { backend: self.backend, threads: self.threads, isa: self.kernels }
+    }
 }
 
 /// Which model.
@@ -70,6 +105,9 @@ pub struct DetectArgs {
     /// Which model.
     #[command(flatten)]
     pub model: Model,
+    /// What runs it.
+    #[command(flatten)]
+    pub engine: Engine,
     /// Write pictures with boxes (and --yolo files) into this folder.
     #[arg(short, long, value_name = "DIR")]
     pub output: Option<PathBuf>,
@@ -91,7 +129,7 @@ pub struct DetectArgs {
     /// Overlap above which the better of two boxes of a class stays, 0 to 1.
     #[arg(long, default_value_t = 0.45, value_parser = part)]
     pub iou: f32,
-    /// How tract is set up: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
+    /// How tract is set up, with --backend tract: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
     #[arg(long, default_value = "off")]
     pub tuning: Tuning,
     /// Only these classes, by name, separated by commas.
@@ -105,13 +143,22 @@ pub struct BenchArgs {
     /// Which model.
     #[command(flatten)]
     pub model: Model,
+    /// What runs it.
+    #[command(flatten)]
+    pub engine: Engine,
+    /// Width and height of the picture.
+    #[arg(long, default_value = "640x640", value_parser = size, value_name = "WIDTHxHEIGHT")]
+    pub size: (u32, u32),
+    /// Print what each layer takes, with kernels of our own.
+    #[arg(long)]
+    pub layers: bool,
     /// Runs to take the median of.
     #[arg(long, default_value_t = 10)]
     pub runs: u32,
     /// Pictures at once for the throughput; 0 leaves that out.
     #[arg(long, default_value_t = 2)]
     pub streams: usize,
-    /// How tract is set up: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
+    /// How tract is set up, with --backend tract: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
     #[arg(long, default_value = "auto")]
     pub tuning: Tuning,
     /// Print JSON.
@@ -140,6 +187,13 @@ impl std::str::FromStr for Tuning {
             path => Self::File(path.into()),
         })
     }
+}
+
+fn size(text: &str) -> Result<(u32, u32), String> {
+    let sides = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    sides
+        .filter(|(w, h)| (1..=4096).contains(w) && (1..=4096).contains(h))
+        .ok_or_else(|| format!("{text:?} is no size such as 640x480"))
 }
 
 fn part(text: &str) -> Result<f32, String> {

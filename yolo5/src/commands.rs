@@ -4,9 +4,9 @@ mod bench;
 mod detect;
 
 use crate::{
-    cli::{Cli, Command, Model, ModelCommand},
+    cli::{Cli, Command, Engine, Model, ModelCommand, Tuning},
     config::Config,
-    model::{Detector, Layout},
+    model::{Backend, Detector, Layout},
     tuning, worker,
 };
 use anyhow::Context;
@@ -24,17 +24,17 @@ pub fn start_log(cli: &Cli) {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Detect(args) => {
-            tuning::ensure(&args.tuning, &args.model.model)?;
+            tune(&args.engine, &args.tuning, &args.model.model)?;
             detect::run(&args)
         }
         Command::Bench(args) => {
-            tuning::ensure(&args.tuning, &args.model.model)?;
+            tune(&args.engine, &args.tuning, &args.model.model)?;
             bench::run(&args)
         }
-        Command::Model { command: ModelCommand::Info(Model { model }) } => info(&model),
-        Command::Worker { streams, tuning } => {
-            let config = Config::read(|name| std::env::var(name).ok())?;
-            tuning::ensure(&tuning, &config.model)?;
+        Command::Model { command: ModelCommand::Info { model: Model { model }, engine } } => info(&model, &engine),
+        Command::Worker { streams, tuning, engine } => {
+            let config = Config { engine: engine.options(), ..Config::read(|name| std::env::var(name).ok())? };
+            tune(&engine, &tuning, &config.model)?;
             let streams = streams.unwrap_or_else(cores).max(1);
             tokio::runtime::Runtime::new()?.block_on(worker::run(config, streams))?;
             Ok(ExitCode::SUCCESS)
@@ -42,13 +42,18 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Sets tract up where it alone runs the network.
+fn tune(engine: &Engine, tuning: &Tuning, model: &std::path::Path) -> anyhow::Result<()> {
+    if engine.backend == Backend::Tract { tuning::ensure(tuning, model) } else { Ok(()) }
+}
+
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn info(path: &std::path::Path) -> anyhow::Result<ExitCode> {
+fn info(path: &std::path::Path, engine: &Engine) -> anyhow::Result<ExitCode> {
     let begun = std::time::Instant::now();
-    let detector = Detector::load(path)?;
+    let detector = Detector::open(path, &engine.options())?;
     let loaded = begun.elapsed();
     let bytes = std::fs::read(path)?;
     let layout = match detector.layout() {
@@ -61,10 +66,11 @@ fn info(path: &std::path::Path) -> anyhow::Result<ExitCode> {
         hex::encode(sha2::Sha256::digest(&bytes))
     };
     out(&format!(
-        "{}\n  YOLOv5 for the 80 classes of COCO, {layout}, input {size}\n  {} bytes, sha256 {digest}\n  loaded in {} ms\n",
+        "{}\n  YOLOv5 for the 80 classes of COCO, {layout}, input {size}\n  {} bytes, sha256 {digest}\n  loaded in {} ms, run by {}\n",
         path.display(),
         bytes.len(),
-        loaded.as_millis()
+        loaded.as_millis(),
+        detector.runner()
     ))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,6 @@
 //! What the worker is told by its environment; names in `contract::env`.
 
+use crate::model::Options;
 use contract::env;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -22,6 +23,8 @@ pub struct Config {
     pub confidence: f32,
     /// Address of the health routes.
     pub listen: SocketAddr,
+    /// What runs the model; of the command line.
+    pub engine: Options,
 }
 
 /// A setting that is missing or wrong.
@@ -64,6 +67,7 @@ impl Config {
             image_prefix: get(env::IMAGE_PREFIX).unwrap_or_else(|| "images".to_owned()),
             model: get(env::YOLO5_MODEL).unwrap_or_else(|| crate::cli::DEFAULT_MODEL.to_owned()).into(),
             confidence,
+            engine: Options::default(),
             listen: listen.parse().map_err(|_| ConfigError::Wrong {
                 name: env::YOLO5_LISTEN,
                 value: listen,

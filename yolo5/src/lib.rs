@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod conv;
 pub mod detect;
 pub mod draw;
 pub mod job;

@@ -1,15 +1,24 @@
-//! YOLOv5 as tract runs it: loaded once, one plan for each shape of input, as many runs at once as the caller likes.
+//! YOLOv5: loaded once by tract, run by kernels of our own or by tract, with one plan for each shape of input and as many runs at
+//! once as the caller likes.
 
-use crate::detect::{
-    Detection, Thresholds,
-    decode::{self, ANCHORS, Candidate, STRIDES},
-    letterbox::{Placement, letterbox, letterbox_into},
-    nms,
+mod fast;
+mod recent;
+
+use crate::{
+    conv::simd::Isa,
+    detect::{
+        Detection, Thresholds,
+        decode::{self, ANCHORS, Candidate, STRIDES},
+        letterbox::{Placement, letterbox, letterbox_into},
+        nms,
+    },
 };
+use fast::{Fast, Output};
 use image::RgbImage;
+use recent::Recent;
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 use tract_onnx::{
     prelude::*,
@@ -69,19 +78,57 @@ pub enum Layout {
 
 type Plan = Arc<TypedRunnableModel>;
 
+/// What runs the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Backend {
+    /// tract alone.
+    Tract,
+    /// Kernels of our own, unchecked.
+    Fast,
+    /// Kernels of our own, if they agree with tract on this model; else tract.
+    Auto,
+}
+
+/// How a detector runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What runs the network.
+    pub backend: Backend,
+    /// Threads that work on one picture, with kernels of our own.
+    pub threads: usize,
+    /// The instructions that our own kernels use; the best that the processor has where nothing is said.
+    pub isa: Option<Isa>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { backend: Backend::Auto, threads: 1, isa: None }
+    }
+}
+
+/// How much outputs of both backends may differ, of numbers up to 1 absolutely, and of greater ones in proportion.
+const TOLERANCE: f32 = 1e-3;
+
 /// A loaded model.
 pub struct Detector {
     model: InferenceModel,
     /// Height and width, where the model takes only one size.
     fixed: Option<(u32, u32)>,
     layout: Layout,
-    /// The plans last used, newest last.
-    plans: Mutex<Vec<((u32, u32), Plan)>>,
+    /// Kernels of our own, where they are used.
+    fast: Option<Fast>,
+    /// tract's plans last used, newest last.
+    plans: Recent<(u32, u32), Plan>,
 }
 
 impl Detector {
-    /// Loads an ONNX file of YOLOv5 in either layout, and checks that it is one.
+    /// [`Self::open`] with the default options.
     pub fn load(path: &Path) -> Result<Self, ModelError> {
+        Self::open(path, &Options::default())
+    }
+
+    /// Loads an ONNX file of YOLOv5 in either layout, and checks that it is one.
+    pub fn open(path: &Path, options: &Options) -> Result<Self, ModelError> {
         if !path.is_file() {
             return Err(ModelError::Missing { path: path.to_owned() });
         }
@@ -103,13 +150,13 @@ impl Detector {
             [batch, Some(3), height, width] if batch.is_none_or(|b| b == 1) => height.zip(width),
             _ => return Err(other(format!("an input {:?}", fact.shape))),
         };
-        let mut detector = Self { model, fixed, layout: Layout::Heads, plans: Mutex::default() };
+        let mut detector = Self { model, fixed, layout: Layout::Heads, fast: None, plans: Recent::new(PLANS) };
         // A small input shows the outputs; a fixed one shows its own.
         let (height, width) = fixed.unwrap_or((64, 64));
-        let plan =
-            detector.plan((width, height)).map_err(|e| ModelError::Unusable { path: path.to_owned(), why: e.0 })?;
+        let shape = (width, height);
+        let typed = fast::typed(&detector.model, shape).map_err(unusable)?;
         let shapes: Vec<Vec<usize>> = (0..outputs)
-            .map(|i| plan.model().output_fact(i).map(|f| f.shape.iter().map(|d| d.to_usize().unwrap_or(0)).collect()))
+            .map(|i| typed.output_fact(i).map(|f| f.shape.iter().map(|d| d.to_usize().unwrap_or(0)).collect()))
             .collect::<TractResult<_>>()
             .map_err(unusable)?;
         detector.layout = match &shapes[..] {
@@ -117,8 +164,67 @@ impl Detector {
             [rows, ..] if rows.len() == 3 && rows[2] == VALUES => Layout::Rows,
             _ => return Err(other(format!("outputs {shapes:?}"))),
         };
-        detector.plans.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let failed = |e: RunError| ModelError::Unusable { path: path.to_owned(), why: e.0 };
+        if options.backend == Backend::Tract {
+            detector.plan(shape).map_err(failed)?;
+            return Ok(detector);
+        }
+        let isa = options.isa.or_else(|| Isa::all().first().copied()).unwrap_or(Isa::Portable);
+        detector.fast = Fast::new(typed, isa, options.threads).map_err(unusable)?;
+        match (detector.fast.is_some(), options.backend) {
+            (false, Backend::Fast) => {
+                let why = "nothing of it is a convolution that --backend fast knows; use --backend auto".to_owned();
+                return Err(ModelError::Unusable { path: path.to_owned(), why });
+            }
+            (true, Backend::Auto) => {
+                let apart = detector.disagreement(shape).map_err(failed)?;
+                if apart > TOLERANCE || apart.is_nan() {
+                    tracing::warn!(apart, ?isa, "our kernels and tract disagree on this model; tract runs it");
+                    detector.fast = None;
+                }
+            }
+            _ => {}
+        }
+        detector.plans.clear();
         Ok(detector)
+    }
+
+    /// What runs the network, for people.
+    pub fn runner(&self) -> &'static str {
+        match self.fast.as_ref().map(Fast::isa) {
+            None => "tract",
+            Some(Isa::Avx512) => "our kernels with AVX-512",
+            Some(Isa::Avx2) => "our kernels with AVX2",
+            Some(Isa::Portable) => "our kernels in plain Rust",
+        }
+    }
+
+    /// How far the outputs of both backends are apart on an input of this width and height, as a share of numbers above 1.
+    fn disagreement(&self, shape: (u32, u32)) -> Result<f32, RunError> {
+        let Some(fast) = &self.fast else { return Ok(0.0) };
+        let (width, height) = (shape.0 as usize, shape.1 as usize);
+        // Stripes, edges and slopes in all three colours.
+        #[expect(clippy::cast_precision_loss, reason = "at most 1000")]
+        let tensor: Vec<f32> = (0..3 * width * height).map(|i| (i * i / 7 % 1001) as f32 / 1000.0).collect();
+        let expected = self.tract(shape, tensor.clone())?;
+        let mut apart = 0.0_f32;
+        fast.run(&*fast.shaped(&self.model, shape, self.layout)?, &tensor, |i, output| {
+            let expected = expected.get(i).ok_or_else(|| RunError("an output too many".to_owned()))?;
+            let expected = expected.to_plain_array_view::<f32>().map_err(fail)?;
+            let ours = match output {
+                Output::Pixels(pixels) => pixels.planes(),
+                Output::Tensor(tensor) => tensor.to_plain_array_view::<f32>().map_err(fail)?.iter().copied().collect(),
+            };
+            if ours.len() != expected.len() {
+                return Err(RunError("an output of another size".to_owned()));
+            }
+            for (a, b) in ours.iter().zip(expected) {
+                let off = (a - b).abs() / b.abs().max(1.0);
+                apart = if off > apart || off.is_nan() { off } else { apart };
+            }
+            Ok(())
+        })?;
+        Ok(apart)
     }
 
     /// The form of its outputs.
@@ -132,30 +238,12 @@ impl Detector {
     }
 
     /// The plan for an input of this width and height.
-    fn plan(&self, shape: (u32, u32)) -> Result<Plan, RunError> {
-        let take = |plans: &mut Vec<((u32, u32), Plan)>| {
-            let at = plans.iter().position(|(s, _)| *s == shape)?;
-            let found = plans.remove(at);
-            plans.push(found.clone());
-            Some(found.1)
-        };
-        if let Some(plan) = take(&mut self.plans.lock().unwrap_or_else(PoisonError::into_inner)) {
-            return Ok(plan);
-        }
-        // Made outside of the lock: others go on with the shapes they have.
-        let fail = |e: TractError| RunError(format!("{e:#}"));
-        let fact = f32::fact([1, 3, shape.1 as usize, shape.0 as usize]);
-        let model = self.model.clone().with_input_fact(0, fact.into()).map_err(fail)?;
-        let plan = model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(fail)?;
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plan) = take(&mut plans) {
-            return Ok(plan);
-        }
-        if plans.len() == PLANS {
-            plans.remove(0);
-        }
-        plans.push((shape, plan.clone()));
-        Ok(plan)
+    fn plan(&self, shape: (u32, u32)) -> Result<Arc<Plan>, RunError> {
+        self.plans.get(shape, || {
+            let fact = f32::fact([1, 3, shape.1 as usize, shape.0 as usize]);
+            let model = self.model.clone().with_input_fact(0, fact.into()).map_err(fail)?;
+            model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(fail)
+        })
     }
 
     /// The objects in a picture, best first.
@@ -175,27 +263,71 @@ impl Detector {
             .collect())
     }
 
+    /// tract's outputs.
+    fn tract(&self, shape: (u32, u32), tensor: Vec<f32>) -> Result<TVec<TValue>, RunError> {
+        let of = (1, 3, shape.1 as usize, shape.0 as usize);
+        let input = tract_ndarray::Array4::from_shape_vec(of, tensor).map_err(|e| RunError(e.to_string()))?;
+        self.plan(shape)?.run(tvec!(Tensor::from(input).into())).map_err(fail)
+    }
+
     /// Runs the network and reads its outputs.
     fn candidates(&self, tensor: Vec<f32>, place: &Placement, t: &Thresholds) -> Result<Vec<Candidate>, RunError> {
-        let fail = |e: TractError| RunError(format!("{e:#}"));
-        let (width, height) = place.input;
-        let plan = self.plan((width, height))?;
-        let shape = (1, 3, height as usize, width as usize);
-        let input = tract_ndarray::Array4::from_shape_vec(shape, tensor).map_err(|e| RunError(e.to_string()))?;
-        let outputs = plan.run(tvec!(Tensor::from(input).into())).map_err(fail)?;
         let mut found = vec![];
-        for (i, output) in outputs.iter().enumerate() {
-            let view = output.to_plain_array_view::<f32>().map_err(fail)?;
-            let Some(values) = view.as_slice() else { return Err(RunError("an output that is not dense".to_owned())) };
-            match (self.layout, STRIDES.get(i), ANCHORS.get(i)) {
-                (Layout::Heads, Some(stride), Some(anchors)) => {
-                    let grid = ((height / stride) as usize, (width / stride) as usize);
-                    decode::head(values, grid, *stride, anchors, t, &mut found);
+        let mut read = |i, output: Output<'_>| self.read(i, &output, place.input, t, &mut found);
+        match &self.fast {
+            Some(fast) => {
+                let shaped = fast.shaped(&self.model, place.input, self.layout)?;
+                fast.run(&shaped, &tensor, read)?;
+            }
+            None => {
+                for (i, output) in self.tract(place.input, tensor)?.into_iter().enumerate() {
+                    read(i, Output::Tensor(output))?;
                 }
-                (Layout::Rows, Some(8), _) => decode::rows(values, VALUES, t, &mut found),
-                _ => {}
             }
         }
         Ok(found)
     }
+
+    /// Reads one output.
+    fn read(
+        &self,
+        index: usize,
+        output: &Output<'_>,
+        (width, height): (u32, u32),
+        t: &Thresholds,
+        found: &mut Vec<Candidate>,
+    ) -> Result<(), RunError> {
+        let view = match output {
+            Output::Tensor(tensor) => Some(tensor.to_plain_array_view::<f32>().map_err(fail)?),
+            Output::Pixels(_) => None,
+        };
+        let dense = || RunError("an output that is not dense".to_owned());
+        let values = view.as_ref().map(|v| v.as_slice().ok_or_else(dense)).transpose()?;
+        match (self.layout, STRIDES.get(index), ANCHORS.get(index)) {
+            (Layout::Heads, Some(stride), Some(anchors)) => {
+                let grid = ((height / stride) as usize, (width / stride) as usize);
+                match (values, output) {
+                    (Some(values), _) => {
+                        let cells = grid.0 * grid.1;
+                        let read = |channel, cell| values[channel * cells + cell];
+                        decode::head(read, VALUES, grid, *stride, anchors, t, found);
+                    }
+                    (None, Output::Pixels(pixels)) => {
+                        let read = |channel: usize, cell| pixels.pixel(cell / grid.1, cell % grid.1)[channel];
+                        decode::head(read, VALUES, grid, *stride, anchors, t, found);
+                    }
+                    _ => {}
+                }
+            }
+            (Layout::Rows, Some(8), _) => decode::rows(values.ok_or_else(dense)?, VALUES, t, found),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// What tract says, as a reason.
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
+fn fail(e: TractError) -> RunError {
+    RunError(format!("{e:#}"))
 }

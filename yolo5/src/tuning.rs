@@ -52,7 +52,21 @@ fn measure(model: &Path) -> anyhow::Result<(&'static str, Setting)> {
     let mut told = vec![];
     for (name, setting) in SETTINGS {
         let mut bench = Command::new(std::env::current_exe()?);
-        bench.args(["bench", "--json", "--runs", "2", "--streams", "0", "--tuning", "off", "--model"]).arg(model);
+        bench
+            .args([
+                "bench",
+                "--json",
+                "--runs",
+                "2",
+                "--streams",
+                "0",
+                "--tuning",
+                "off",
+                "--backend",
+                "tract",
+                "--model",
+            ])
+            .arg(model);
         let output = bench.env("RUST_LOG", "off").envs(setting.iter().copied()).output()?;
         // A model that cannot be loaded is told by whoever loads it next.
         let Ok(row) = serde_json::from_slice::<serde_json::Value>(&output.stdout) else { return Ok(SETTINGS[0]) };

@@ -45,10 +45,10 @@ pub async fn run(config: Config, streams: usize) -> anyhow::Result<()> {
     let prometheus = recorder.handle();
     metrics::set_global_recorder(recorder).context("metrics")?;
 
-    let path = config.model.clone();
+    let (path, engine) = (config.model.clone(), config.engine);
     let begun = Instant::now();
-    let detector = tokio::task::spawn_blocking(move || Detector::load(&path)).await??;
-    tracing::info!(model = %config.model.display(), seconds = begun.elapsed().as_secs_f64(), streams, "model loaded");
+    let detector = tokio::task::spawn_blocking(move || Detector::open(&path, &engine)).await??;
+    tracing::info!(model = %config.model.display(), seconds = begun.elapsed().as_secs_f64(), streams, runner = detector.runner(), "model loaded");
     metrics::gauge!("yolo5_model_info", "path" => config.model.display().to_string()).set(1.0);
 
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;

@@ -7,9 +7,9 @@ use std::{process::ExitCode, sync::Arc, time::Instant};
 
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    let detector = Arc::new(Detector::load(&args.model.model)?);
+    let detector = Arc::new(Detector::open(&args.model.model, &args.engine.options())?);
     let load = begun.elapsed().as_secs_f64();
-    let picture = Arc::new(RgbImage::from_fn(640, 640, |x, y| {
+    let picture = Arc::new(RgbImage::from_fn(args.size.0, args.size.1, |x, y| {
         let v = |n: u32| u8::try_from(n % 256).unwrap_or_default();
         image::Rgb([v(x), v(y), v(x * y)])
     }));

@@ -92,7 +92,7 @@ fn looks_like_picture(path: &Path) -> bool {
 
 pub(super) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
     let classes = classes(&args.classes)?;
-    let detector = Detector::load(&args.model.model)?;
+    let detector = Detector::open(&args.model.model, &args.engine.options())?;
     let thresholds = Thresholds { confidence: args.conf, iou: args.iou, ..Thresholds::default() };
     if let Some(folder) = &args.output {
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;

@@ -26,30 +26,26 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-/// One raw head, `[3 * (5 + classes), rows, columns]`: the candidates above the threshold.
+/// One raw head of `values` numbers for each anchor and cell: the candidates above the threshold. `read` tells the number of a
+/// channel (an anchor's numbers follow each other) in a cell (row by row).
 pub fn head(
-    raw: &[f32],
+    read: impl Fn(usize, usize) -> f32,
+    values: usize,
     (rows, columns): (usize, usize),
     stride: u32,
     anchors: &[[f32; 2]; 3],
     thresholds: &Thresholds,
     out: &mut Vec<Candidate>,
 ) {
-    let cells = rows * columns;
-    if cells == 0 {
-        return;
-    }
-    let values = raw.len() / (3 * cells);
     #[expect(clippy::cast_precision_loss, reason = "8, 16 or 32, and cells of a picture of 640")]
     let (stride, place) = (stride as f32, |n: usize| n as f32);
-    for (anchor, raw) in anchors.iter().zip(raw.chunks_exact(values * cells)) {
-        let objectness = &raw[4 * cells..5 * cells];
-        for (cell, &logit) in objectness.iter().enumerate() {
-            let objectness = sigmoid(logit);
+    for (n, anchor) in anchors.iter().enumerate() {
+        for cell in 0..rows * columns {
+            let value = |i: usize| read(n * values + i, cell);
+            let objectness = sigmoid(value(4));
             if objectness <= thresholds.confidence {
                 continue;
             }
-            let value = |i: usize| raw[i * cells + cell];
             let best = (5..values).map(|i| (i - 5, value(i))).max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
             let Some((class, logit)) = best else { continue };
             let score = objectness * sigmoid(logit);
@@ -92,10 +88,10 @@ mod tests {
     #[test]
     fn a_cell_is_decoded_as_the_original_does() {
         // 2 classes, one cell, first anchor: x, y, w, h, objectness, classes.
-        let mut raw = vec![-9.0_f32; 3 * 7];
+        let mut raw = [-9.0_f32; 3 * 7];
         raw[..7].copy_from_slice(&[0.3, -0.2, 0.5, 0.1, 2.0, -1.0, 3.0]);
         let mut out = vec![];
-        head(&raw, (1, 1), 8, &ANCHORS[0], &Thresholds::default(), &mut out);
+        head(|channel, _| raw[channel], 7, (1, 1), 8, &ANCHORS[0], &Thresholds::default(), &mut out);
         let [found] = out[..] else { panic!("{out:?}") };
         assert_eq!(found.class, 1);
         let near = |a: f32, b: f32| assert!((a - b).abs() < 1e-4, "{a} {b}");
@@ -120,7 +116,7 @@ mod tests {
         #[test]
         fn any_numbers_decode_without_a_panic_and_within_the_threshold(raw in proptest::collection::vec(any::<f32>(), 3 * 7 * 4)) {
             let mut out = vec![];
-            head(&raw, (2, 2), 16, &ANCHORS[1], &Thresholds::default(), &mut out);
+            head(|channel, cell| raw[channel * 4 + cell], 7, (2, 2), 16, &ANCHORS[1], &Thresholds::default(), &mut out);
             prop_assert!(out.iter().all(|c| c.score > 0.25 && c.score <= 1.0));
         }
     }

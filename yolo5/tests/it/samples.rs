@@ -1,7 +1,12 @@
 //! What is found in the committed photos is what the original finds (ONNX Runtime with the same weights and settings).
 
 use crate::{model, sample};
-use yolo5::{Detection, Detector, Thresholds, picture::Picture};
+use yolo5::{
+    Detection, Detector, Thresholds,
+    conv::simd::Isa,
+    model::{Backend, Options},
+    picture::Picture,
+};
 
 fn look(detector: &Detector, bytes: &[u8]) -> Vec<Detection> {
     detector.detect(&Picture::read(bytes).unwrap().pixels, &Thresholds::default()).unwrap()
@@ -25,6 +30,37 @@ fn the_photos_hold_what_the_original_finds_in_them() {
         for (found, (_, score, pixels)) in found.iter().zip(expected) {
             assert!((found.score - score).abs() < 0.01, "{name}: {} is not {score}", found.score);
             assert!(found.pixels.iter().zip(pixels).all(|(a, b)| a.abs_diff(*b) <= 2), "{name}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn our_kernels_find_what_tract_finds_with_every_set_of_instructions() {
+    let open = |options| Detector::open(&model(), &options).unwrap();
+    let tract = open(Options { backend: Backend::Tract, ..Options::default() });
+    let fast = Options { backend: Backend::Fast, ..Options::default() };
+    let ours: Vec<_> = Isa::all().into_iter().map(|isa| open(Options { isa: Some(isa), ..fast })).collect();
+    let two = open(Options { threads: 2, ..fast });
+    for name in ["chelsea.jpg", "coffee.jpg", "grace_hopper.jpg", "astronaut.jpg", "rocket.jpg"] {
+        let bytes = std::fs::read(sample(name)).unwrap();
+        // So low that there is much to compare: some fifty boxes in all.
+        let look = |detector: &Detector| {
+            let thresholds = Thresholds { confidence: 0.05, ..Thresholds::default() };
+            detector.detect(&Picture::read(&bytes).unwrap().pixels, &thresholds).unwrap()
+        };
+        let expected = look(&tract);
+        assert!(!expected.is_empty());
+        for detector in ours.iter().chain([&two]) {
+            let found = look(detector);
+            assert_eq!(found.len(), expected.len(), "{name} {}", detector.runner());
+            for (a, b) in found.iter().zip(&expected) {
+                assert!(
+                    a.class == b.class && (a.score - b.score).abs() < 0.002,
+                    "{name} {}: {a:?} {b:?}",
+                    detector.runner()
+                );
+                assert!(a.pixels.iter().zip(b.pixels).all(|(a, b)| a.abs_diff(b) <= 1), "{name}: {a:?} {b:?}");
+            }
         }
     }
 }

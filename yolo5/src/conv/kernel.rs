@@ -1,0 +1,222 @@
+//! A convolution's numbers: its geometry, and its weights packed for the ways there are to compute it.
+
+use super::{
+    direct::{Direct, Scratch, Strip},
+    layout::{Floats, Source, Target, strips},
+    simd::Isa,
+    winograd::{self, Scheme, Winograd},
+};
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// How a convolution moves over its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Geometry {
+    /// Rows and columns of the kernel.
+    pub size: (usize, usize),
+    /// Rows and columns from one output to the next.
+    pub stride: (usize, usize),
+    /// Zeros before the first row and column.
+    pub before: (usize, usize),
+    /// Zeros after the last row and column.
+    pub after: (usize, usize),
+}
+
+impl Geometry {
+    /// The output's height and width; 0 where the input is smaller than the kernel.
+    pub fn output(&self, (height, width): (usize, usize)) -> (usize, usize) {
+        let along = |n: usize, before: usize, after: usize, size: usize, stride: usize| {
+            (n + before + after).checked_sub(size).map_or(0, |n| n / stride + 1)
+        };
+        (
+            along(height, self.before.0, self.after.0, self.size.0, self.stride.0),
+            along(width, self.before.1, self.after.1, self.size.1, self.stride.1),
+        )
+    }
+
+    /// The border that the input needs.
+    pub fn border(&self) -> usize {
+        self.before.0.max(self.before.1).max(self.after.0).max(self.after.1)
+    }
+}
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// By its definition, as a matrix product.
+    Direct,
+    /// With fewer multiplications, so many tiles at once.
+    Winograd(Scheme, usize),
+}
+
+/// Weights as [`winograd::run`](super::winograd) or [`direct`](super::direct) read them.
+pub type Packed = Arc<Floats>;
+
+/// A convolution of `inputs` channels to `outputs` channels. Made once, and shared by all plans and streams.
+pub struct Kernel {
+    /// How it moves.
+    pub geometry: Geometry,
+    /// Channels it reads.
+    pub inputs: usize,
+    /// Channels it writes.
+    pub outputs: usize,
+    /// One for each output, and zeros up to a whole panel.
+    pub bias: Vec<f32>,
+    /// Which instructions the weights are packed for.
+    pub isa: Isa,
+    weights: Weights,
+    packed: Mutex<HashMap<Option<Scheme>, Packed>>,
+}
+
+/// Floats that somebody else may hold too.
+pub type Shared = Arc<dyn AsRef<[f32]> + Send + Sync>;
+
+/// Weights of a convolution, `[outputs][inputs][rows][columns]`: those of several convolutions one after the other, or of some
+/// inputs only.
+#[derive(Clone)]
+pub struct Weights {
+    /// Each with the number of its outputs.
+    parts: Vec<(Shared, usize)>,
+    /// Floats of an output in each part, and which of them are used.
+    row: usize,
+    used: Range<usize>,
+}
+
+impl Weights {
+    /// All of one convolution.
+    pub fn new(data: Shared, outputs: usize) -> Self {
+        let row = (*data).as_ref().len() / outputs.max(1);
+        Self { parts: vec![(data, outputs)], row, used: 0..row }
+    }
+
+    /// Those of another convolution of the same inputs too.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.parts.extend(other.parts);
+        self
+    }
+
+    /// Only these floats of each output.
+    #[must_use]
+    pub fn only(mut self, used: Range<usize>) -> Self {
+        self.used = self.used.start + used.start..self.used.start + used.end;
+        self
+    }
+
+    fn row(&self, mut output: usize) -> &[f32] {
+        for (part, outputs) in &self.parts {
+            if output < *outputs {
+                return &(**part).as_ref()[output * self.row..][self.used.clone()];
+            }
+            output -= outputs;
+        }
+        &[]
+    }
+}
+
+/// What one convolution does besides.
+#[derive(Clone, Copy)]
+pub struct Around<'a> {
+    /// Whether SiLU follows.
+    pub silu: bool,
+    /// Whether the output's old value is added at the end.
+    pub residual: bool,
+    /// What is added before the activation: an image that is so many times smaller.
+    pub before: Option<(Source<'a>, usize)>,
+}
+
+impl Kernel {
+    /// A kernel from its weights and one bias for each output.
+    pub fn new(geometry: Geometry, inputs: usize, mut bias: Vec<f32>, weights: Weights, isa: Isa) -> Self {
+        let outputs = bias.len();
+        bias.resize(outputs.next_multiple_of(isa.panel()), 0.0);
+        Self { geometry, inputs, outputs, bias, isa, weights, packed: Mutex::default() }
+    }
+
+    /// Multiplications and additions for an output of so many pixels.
+    pub fn operations(&self, pixels: usize) -> usize {
+        2 * pixels * self.inputs * self.outputs * self.geometry.size.0 * self.geometry.size.1
+    }
+
+    /// The algorithms that can compute it.
+    pub fn schemes(&self) -> Vec<Scheme> {
+        Scheme::ALL.into_iter().filter(|scheme| scheme.fits(&self.geometry)).collect()
+    }
+
+    /// The weights for an algorithm; packed when first asked for.
+    pub fn packed(&self, algorithm: Algorithm) -> Packed {
+        let scheme = match algorithm {
+            Algorithm::Direct => None,
+            Algorithm::Winograd(scheme, _) => Some(scheme),
+        };
+        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        let pack = || Arc::new(scheme.map_or_else(|| self.pack_direct(), |scheme| winograd::pack(self, scheme)));
+        packed.entry(scheme).or_insert_with(pack).clone()
+    }
+
+    /// Drops packed weights that nobody else holds: of algorithms that were only tried.
+    pub fn forget_unused(&self) {
+        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        packed.retain(|_, weights| Arc::strong_count(weights) > 1);
+    }
+
+    /// `[panel][tap][input][output of the panel]`.
+    fn pack_direct(&self) -> Floats {
+        let (panel, taps) = (self.isa.panel(), self.geometry.size.0 * self.geometry.size.1);
+        let mut all = Floats::zeros(self.outputs.div_ceil(panel) * taps * self.inputs * panel);
+        for output in 0..self.outputs {
+            let row = self.weights.row(output);
+            let to = &mut all[output / panel * taps * self.inputs * panel..];
+            for input in 0..self.inputs {
+                for tap in 0..taps {
+                    to[(tap * self.inputs + input) * panel + output % panel] = row[input * taps + tap];
+                }
+            }
+        }
+        all
+    }
+
+    /// The 3x3 weights of an output, nine for each input.
+    pub fn nines(&self, output: usize) -> impl Iterator<Item = &[f32; 9]> {
+        self.weights.row(output).as_chunks::<9>().0.iter()
+    }
+
+    /// Convolves x into y, in as many strips and threads as there are scratches.
+    pub fn run(
+        &self,
+        algorithm: Algorithm,
+        packed: &Packed,
+        x: Source<'_>,
+        y: Target<'_>,
+        around: Around<'_>,
+        scratches: &mut [Scratch],
+    ) {
+        let step = match algorithm {
+            Algorithm::Direct => 1,
+            Algorithm::Winograd(scheme, _) => scheme.outputs(),
+        };
+        let strip = |(y, scratch)| {
+            let strip = Strip { kernel: self, packed, x, y, around, scratch };
+            match algorithm {
+                Algorithm::Direct => self.isa.run(Direct(strip)),
+                Algorithm::Winograd(scheme, tiles) => self.isa.run(Winograd { strip, scheme, tiles }),
+            }
+        };
+        let threads = scratches.len().min(self.operations(y.rows * y.image.width) / WORTH_A_THREAD).max(1);
+        let mut jobs = strips(y, threads, step).into_iter().zip(scratches);
+        let Some(first) = jobs.next() else { return };
+        std::thread::scope(|scope| {
+            let strip = &strip;
+            for job in jobs {
+                scope.spawn(move || strip(job));
+            }
+            strip(first);
+        });
+    }
+}
+
+/// Operations below which a thread takes longer to start than it saves.
+const WORTH_A_THREAD: usize = 4_000_000;

@@ -1,0 +1,317 @@
+//! A network for one size of input: every value's place in memory and every convolution's algorithm. A plan changes nothing by
+//! being run; what a stream writes is in its [`Memory`].
+
+use super::{
+    direct::Scratch,
+    fuse::fuse,
+    graph::{Graph, Node, Value},
+    kernel::{Algorithm, Around, Kernel, Packed},
+    layout::{Floats, Source, Target},
+    place::{Held, Place, Places, place},
+    pool::{self, Activate, Area},
+    simd::Isa,
+    tune,
+};
+use std::{ops::Range, sync::Arc};
+
+/// A network with its weights, for any size of input. One for all plans and streams.
+pub struct Network {
+    graph: Graph,
+    /// Those of the nodes that are convolutions.
+    kernels: Vec<Option<Kernel>>,
+    isa: Isa,
+}
+
+impl Network {
+    /// Rewrites the graph so that it computes the same with less work.
+    pub fn new(graph: Graph, isa: Isa) -> Self {
+        let graph = fuse(graph);
+        let kernel = |node: &Node| match node {
+            Node::Conv(c) => Some(Kernel::new(c.geometry, graph.channels[c.x], c.bias.clone(), c.weights.clone(), isa)),
+            _ => None,
+        };
+        let kernels = graph.nodes.iter().map(kernel).collect();
+        Self { graph, kernels, isa }
+    }
+
+    /// Drops packed weights that no plan uses.
+    pub fn forget_unused(&self) {
+        self.kernels.iter().flatten().for_each(Kernel::forget_unused);
+    }
+
+    /// How many convolutions it has.
+    pub fn convolutions(&self) -> usize {
+        self.kernels.iter().flatten().count()
+    }
+
+    /// Which instructions it was made for.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+}
+
+/// What one stream needs to run plans, one after the other. It grows to the largest.
+pub struct Memory {
+    images: Floats,
+    /// One for each thread that works on an image.
+    scratches: Vec<Scratch>,
+}
+
+impl Memory {
+    /// For so many threads on one image.
+    pub fn new(threads: usize) -> Self {
+        Self { images: Floats::default(), scratches: (0..threads.max(1)).map(|_| Scratch::default()).collect() }
+    }
+}
+
+/// A network for one size of input.
+pub struct Plan {
+    network: Arc<Network>,
+    places: Places,
+    /// Of each value, its height and width.
+    sizes: Vec<(usize, usize)>,
+    /// Of the nodes that are convolutions.
+    algorithms: Vec<Option<(Algorithm, Packed)>>,
+}
+
+/// An output, pixel by pixel.
+#[derive(Clone, Copy)]
+pub struct Output<'a> {
+    source: Source<'a>,
+    channels: usize,
+}
+
+impl<'a> Output<'a> {
+    /// Height and width.
+    pub fn size(&self) -> (usize, usize) {
+        (self.source.image.height, self.source.image.width)
+    }
+
+    /// Channels of a pixel.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// The numbers of a pixel.
+    pub fn pixel(&self, row: usize, column: usize) -> &'a [f32] {
+        &self.source.data[self.source.image.at((row, column), (0, 0)) + self.source.channel..][..self.channels]
+    }
+
+    /// Channel by channel, as other programs have it.
+    pub fn planes(&self) -> Vec<f32> {
+        let (height, width) = self.size();
+        let mut all = vec![0.0; self.channels * height * width];
+        for i in 0..height * width {
+            for (c, value) in self.pixel(i / width, i % width).iter().enumerate() {
+                all[c * height * width + i] = *value;
+            }
+        }
+        all
+    }
+}
+
+/// What a step is, for people.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The operation.
+    pub name: String,
+    /// Height and width of what it writes.
+    pub size: (usize, usize),
+    /// How it is computed.
+    pub how: String,
+    /// Multiplications and additions by its definition.
+    pub operations: usize,
+}
+
+impl Plan {
+    /// A plan for an input of this height and width, with the algorithms that are likely the fastest.
+    pub fn new(network: Arc<Network>, input: (usize, usize)) -> Self {
+        let (places, sizes) = (place(&network.graph, input), network.graph.sizes(input));
+        let algorithm = |(node, kernel): (&Node, &Option<Kernel>)| {
+            let (kernel, y) = (kernel.as_ref()?, node.writes()[0]);
+            let algorithm = tune::guess(kernel, sizes[y]);
+            Some((algorithm, kernel.packed(algorithm)))
+        };
+        let algorithms = network.graph.nodes.iter().zip(&network.kernels).map(algorithm).collect();
+        Self { network, places, sizes, algorithms }
+    }
+
+    /// Steps that a run has.
+    pub fn steps(&self) -> usize {
+        self.network.graph.nodes.len()
+    }
+
+    /// Runs it on an image given channel by channel.
+    pub fn run(&self, image: &[f32], memory: &mut Memory) {
+        self.write(image, memory);
+        for step in 0..self.steps() {
+            self.step(step, memory);
+        }
+    }
+
+    /// An output of the last run in this memory.
+    pub fn output<'a>(&self, index: usize, memory: &'a Memory) -> Option<Output<'a>> {
+        let value = *self.network.graph.outputs.get(index)?;
+        let (place, held) = self.held(value)?;
+        let source = Source { data: memory.images.get(held.range())?, image: held.image, channel: place.channel };
+        Some(Output { source, channels: self.network.graph.channels[value] })
+    }
+
+    /// Writes the input, channel by channel.
+    pub fn write(&self, image: &[f32], memory: &mut Memory) {
+        let images = memory.images.at_least(self.places.floats);
+        self.clear_borders(0, images);
+        let Some(area) = self.area(self.network.graph.input) else { return };
+        let (height, width) = (area.image.height, area.image.width);
+        for row in 0..height {
+            let begin = area.begin + area.image.at((row, 0), (0, 0)) + area.channel;
+            let pixels = images[begin..].chunks_mut(area.image.pixel).take(width);
+            for (column, pixel) in pixels.enumerate() {
+                for (c, value) in pixel.iter_mut().take(area.channels).enumerate() {
+                    *value = image[(c * height + row) * width + column];
+                }
+            }
+        }
+    }
+
+    /// Runs one step. Those before it must have been run.
+    pub fn step(&self, step: usize, memory: &mut Memory) {
+        let Memory { images, scratches } = memory;
+        let images = images.at_least(self.places.floats);
+        self.clear_borders(step + 1, images);
+        let node = &self.network.graph.nodes[step];
+        let area = |value: &Value| self.area(*value);
+        match node {
+            Node::Conv(conv) => {
+                let (Some(kernel), Some((algorithm, packed))) = (&self.network.kernels[step], &self.algorithms[step])
+                else {
+                    return;
+                };
+                let y = conv.ys[0];
+                if let (Some(from), Some(to)) = (conv.residual.and_then(|r| self.area(r)), self.area(y))
+                    && self.places.values[y] != conv.residual.and_then(|r| self.places.values[r])
+                {
+                    pool::repeat(images, from, to, 1);
+                }
+                self.convolve(step, kernel, *algorithm, packed, images, scratches);
+            }
+            Node::Pool { x, y, geometry } => {
+                let (Some(x), Some(y)) = (area(x), area(y)) else { return };
+                let scratch = scratches[0].inputs.at_least(x.image.height * y.image.width * x.channels);
+                pool::pool(images, x, y, geometry, scratch);
+            }
+            Node::Repeat { x, y, times } => {
+                if let (Some(x), Some(y)) = (area(x), area(y)) {
+                    pool::repeat(images, x, y, *times);
+                }
+            }
+            Node::Concat { xs, y } => {
+                let Some(mut to) = area(y) else { return };
+                for from in xs.iter().filter_map(area) {
+                    // Most parts were computed where they belong.
+                    if (from.begin, from.channel) != (to.begin, to.channel) {
+                        pool::repeat(images, from, to, 1);
+                    }
+                    to.channel += from.channels;
+                }
+            }
+            Node::Add { xs: [a, b], y } => {
+                if let (Some(a), Some(b), Some(y)) = (area(a), area(b), area(y)) {
+                    pool::add(images, [a, b], y);
+                }
+            }
+            Node::Silu { x, y } => {
+                if let (Some(x), Some(y)) = (area(x), area(y)) {
+                    self.network.isa.run(Activate { memory: images, x, y });
+                }
+            }
+        }
+    }
+
+    fn convolve(
+        &self,
+        step: usize,
+        kernel: &Kernel,
+        algorithm: Algorithm,
+        packed: &Packed,
+        images: &mut [f32],
+        scratches: &mut [Scratch],
+    ) {
+        let Node::Conv(conv) = &self.network.graph.nodes[step] else { return };
+        let (Some((x, from)), Some((y, to))) = (self.held(conv.x), self.held(conv.ys[0])) else { return };
+        let before = conv.before.and_then(|(value, times)| Some((self.held(value)?, times)));
+        let image = to.image;
+        let rows = to.begin + image.border * image.pitch()..to.begin + (image.border + image.height) * image.pitch();
+        // An image that is both input and summand is one range.
+        let third = before.as_ref().map(|((_, held), _)| held.range()).filter(|r| *r != from.range());
+        let Ok((data, out, low)) = disjoint(images, from.range(), rows, third) else { return };
+        let around = Around {
+            silu: conv.silu,
+            residual: conv.residual.is_some(),
+            before: before.map(|((place, held), times)| {
+                (Source { data: low.unwrap_or(data), image: held.image, channel: place.channel }, times)
+            }),
+        };
+        let source = Source { data, image: from.image, channel: x.channel };
+        let target = Target { data: out, image, channel: y.channel, first: 0, rows: image.height };
+        kernel.run(algorithm, packed, source, target, around, scratches);
+    }
+
+    fn held(&self, value: Value) -> Option<(Place, Held)> {
+        let place = self.places.values[value]?;
+        Some((place, self.places.images[place.image]))
+    }
+
+    fn area(&self, value: Value) -> Option<Area> {
+        let (place, held) = self.held(value)?;
+        let channels = self.network.graph.channels[value];
+        Some(Area { begin: held.begin, image: held.image, channel: place.channel, channels })
+    }
+
+    fn clear_borders(&self, time: usize, images: &mut [f32]) {
+        for held in self.places.images.iter().filter(|h| h.first == time) {
+            held.image.clear_border(&mut images[held.range()]);
+        }
+    }
+
+    /// What a step does.
+    pub fn about(&self, step: usize) -> About {
+        let node = &self.network.graph.nodes[step];
+        let size = self.sizes[node.writes()[0]];
+        let name = match node {
+            Node::Conv(conv) => {
+                let ((high, wide), stride) = (conv.geometry.size, conv.geometry.stride.0);
+                format!("conv {high}x{wide}/{stride} {} to {}", self.network.graph.channels[conv.x], conv.bias.len())
+            }
+            Node::Pool { geometry, .. } => format!("pool {}x{}", geometry.size.0, geometry.size.1),
+            Node::Repeat { .. } => "repeat".to_owned(),
+            Node::Concat { .. } => "concat".to_owned(),
+            Node::Add { .. } => "add".to_owned(),
+            Node::Silu { .. } => "silu".to_owned(),
+        };
+        let how = match &self.algorithms[step] {
+            Some((Algorithm::Direct, _)) => "direct".to_owned(),
+            Some((Algorithm::Winograd(scheme, tiles), _)) => format!("{}({tiles})", scheme.name()),
+            None => String::new(),
+        };
+        let operations = self.network.kernels[step].as_ref().map_or(0, |k| k.operations(size.0 * size.1));
+        About { name, size, how, operations }
+    }
+}
+
+/// Two images to read and one to write.
+type Parts<'a> = (&'a [f32], &'a mut [f32], Option<&'a [f32]>);
+
+fn disjoint(
+    all: &mut [f32],
+    a: Range<usize>,
+    b: Range<usize>,
+    c: Option<Range<usize>>,
+) -> Result<Parts<'_>, std::slice::GetDisjointMutError> {
+    if let Some(c) = c {
+        let [a, b, c] = all.get_disjoint_mut([a, b, c])?;
+        return Ok((a, b, Some(c)));
+    }
+    let [a, b] = all.get_disjoint_mut([a, b])?;
+    Ok((a, b, None))
+}

@@ -1,0 +1,163 @@
+//! What every kernel must compute: a convolution in seven loops, and images of every kind to try it on.
+
+use super::{
+    direct::Scratch,
+    kernel::{Algorithm, Around, Geometry, Kernel, Weights},
+    layout::{Floats, Image, Source, Target},
+    simd::Isa,
+};
+use proptest::prelude::*;
+use std::sync::Arc;
+
+/// Numbers that look random and are the same every time.
+pub fn noise(n: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        #[expect(clippy::cast_precision_loss, reason = "24 bits")]
+        let part = (state >> 40) as f32 / (1_u32 << 24) as f32;
+        part * 2.0 - 1.0
+    };
+    (0..n).map(|_| next()).collect()
+}
+
+/// A case: everything that can differ between two convolutions.
+#[derive(Clone, Debug)]
+struct Case {
+    geometry: Geometry,
+    map: (usize, usize),
+    inputs: usize,
+    outputs: usize,
+    /// Channels beside those that are read and written.
+    beside: (usize, usize),
+    silu: bool,
+    residual: bool,
+    before: bool,
+    threads: usize,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let geometry = prop_oneof![
+        2 => Just(((3, 3), (1, 1), (1, 1), (1, 1))),
+        2 => Just(((3, 3), (2, 2), (1, 1), (1, 1))),
+        1 => Just(((1, 1), (1, 1), (0, 0), (0, 0))),
+        1 => ((1..6_usize, 1..6_usize), (1..4_usize, 1..4_usize), (0..3_usize, 0..3_usize), (0..3_usize, 0..3_usize)),
+        1 => Just(((3, 3), (1, 1), (2, 0), (0, 1))),
+    ];
+    let map = (6..23_usize, 6..23_usize);
+    (geometry, map, 1..70_usize, 1..70_usize, (0..3_usize, 0..20_usize), any::<[bool; 3]>(), 1..4_usize).prop_map(
+        |((size, stride, before, after), map, inputs, outputs, beside, [silu, residual, b], threads)| Case {
+            geometry: Geometry { size, stride, before, after },
+            map,
+            inputs,
+            outputs,
+            beside,
+            silu,
+            residual,
+            before: b && size == (1, 1),
+            threads,
+        },
+    )
+}
+
+/// An image of noise with a border of zeros.
+fn image(form: Image, seed: u64) -> Floats {
+    let mut all = Floats::zeros(form.floats());
+    all.copy_from_slice(&noise(form.floats(), seed));
+    form.clear_border(&mut all);
+    all
+}
+
+fn check(case: &Case) {
+    let Case { geometry, map, inputs, outputs, beside, .. } = *case;
+    let (high, wide) = geometry.size;
+    let (height, width) = geometry.output(map);
+    let input = Image::new(map.0, map.1, inputs + beside.0, geometry.border());
+    let output = Image::new(height, width, outputs + beside.1, 1);
+    let small = Image::new(height.div_ceil(2), width.div_ceil(2), outputs, 1);
+    let (x, old, low) = (image(input, 1), image(output, 2), image(small, 3));
+    let weights: Vec<f32> = noise(outputs * inputs * high * wide, 4);
+    let bias = noise(outputs, 5);
+    // Seven loops but for the first, over images.
+    let mut expected = vec![];
+    for r in 0..height {
+        for c in 0..width {
+            for o in 0..outputs {
+                let mut sum = f64::from(bias[o]);
+                for i in 0..inputs {
+                    for ky in 0..high {
+                        for kx in 0..wide {
+                            let (y, x_) = (r * geometry.stride.0 + ky, c * geometry.stride.1 + kx);
+                            let (Some(y), Some(x_)) =
+                                (y.checked_sub(geometry.before.0), x_.checked_sub(geometry.before.1))
+                            else {
+                                continue;
+                            };
+                            if y < map.0 && x_ < map.1 {
+                                let w = weights[((o * inputs + i) * high + ky) * wide + kx];
+                                sum += f64::from(x[input.at((y, x_), (0, 0)) + beside.0 + i]) * f64::from(w);
+                            }
+                        }
+                    }
+                }
+                if case.before {
+                    sum += f64::from(low[small.at((r / 2, c / 2), (0, 0)) + o]);
+                }
+                if case.silu {
+                    sum /= 1.0 + (-sum).exp();
+                }
+                if case.residual {
+                    sum += f64::from(old[output.at((r, c), (0, 0)) + o]);
+                }
+                expected.push(sum);
+            }
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
+    let room = 2e-6 * (inputs * high * wide) as f64 + 2e-5;
+    for isa in Isa::all() {
+        let kernel = Kernel::new(geometry, inputs, bias.clone(), Weights::new(Arc::new(weights.clone()), outputs), isa);
+        let winograd =
+            kernel.schemes().into_iter().flat_map(|s| [Algorithm::Winograd(s, 3), Algorithm::Winograd(s, 24)]);
+        for algorithm in winograd.filter(|_| !case.before).chain([Algorithm::Direct]) {
+            let mut y = Floats::zeros(output.floats());
+            y.copy_from_slice(&old);
+            let (border, pitch) = (output.border * output.pitch(), output.pitch());
+            let rows = &mut y[border..border + height * pitch];
+            let target = Target { data: rows, image: output, channel: 0, first: 0, rows: height };
+            let before = case.before.then_some((Source { data: &low, image: small, channel: 0 }, 2));
+            let around = Around { silu: case.silu, residual: case.residual, before };
+            let mut scratches: Vec<Scratch> = (0..case.threads).map(|_| Scratch::default()).collect();
+            let source = Source { data: &x, image: input, channel: beside.0 };
+            kernel.run(algorithm, &kernel.packed(algorithm), source, target, around, &mut scratches);
+            let mut at = expected.iter();
+            for (i, (new, old)) in y.iter().zip(&*old).enumerate() {
+                let (row, rest) = (i / pitch, i % pitch);
+                let (column, channel) = (rest / output.pixel, rest % output.pixel);
+                let inside = (1..=height).contains(&row) && (1..=width).contains(&column) && channel < outputs;
+                if inside {
+                    let expected = at.next().expect("as many as there are");
+                    assert!(
+                        (f64::from(*new) - expected).abs() < room,
+                        "{isa:?} {algorithm:?} {new} {expected} at {i} {case:?}"
+                    );
+                } else {
+                    assert!(
+                        new.to_bits() == old.to_bits(),
+                        "{isa:?} {algorithm:?} wrote beside its channels: {case:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #[test]
+    fn every_kernel_computes_what_seven_loops_compute(case in cases()) {
+        check(&case);
+    }
+}

@@ -1,0 +1,41 @@
+//! Which algorithm computes a convolution fastest here: a good guess at once, and better by measuring.
+
+use super::{
+    kernel::{Algorithm, Kernel},
+    winograd::Scheme,
+};
+
+/// Floats that transformed inputs and their products may have: half of a second cache of 1 MB.
+const CACHE: usize = 128 * 1024;
+/// Tiles at once, at least: weights that fit no cache come from memory once for so many.
+const LEAST: usize = 24;
+/// What transforming one channel of one position costs, in multiplications of the product.
+const TRANSFORM: usize = 18;
+
+/// The algorithm that is likely the fastest for an output of this height and width.
+pub fn guess(kernel: &Kernel, (height, width): (usize, usize)) -> Algorithm {
+    let product = kernel.inputs * kernel.outputs;
+    let direct = height * width * kernel.geometry.size.0 * kernel.geometry.size.1 * product;
+    let cost = |scheme: &Scheme| {
+        let transform = TRANSFORM * (kernel.inputs + kernel.outputs);
+        tiles(*scheme, (height, width)) * scheme.window().pow(2) * (product + transform)
+    };
+    match kernel.schemes().into_iter().min_by_key(cost) {
+        Some(scheme) if cost(&scheme) < direct => Algorithm::Winograd(scheme, at_once(kernel, scheme, (height, width))),
+        _ => Algorithm::Direct,
+    }
+}
+
+/// Tiles of an output.
+fn tiles(scheme: Scheme, (height, width): (usize, usize)) -> usize {
+    height.div_ceil(scheme.outputs()) * width.div_ceil(scheme.outputs())
+}
+
+/// How many tiles at once: what the cache holds, in equal parts.
+fn at_once(kernel: &Kernel, scheme: Scheme, size: (usize, usize)) -> usize {
+    let held = CACHE / (scheme.window().pow(2) * (kernel.inputs + kernel.outputs));
+    let most = held.clamp(LEAST, 4 * LEAST);
+    let all = tiles(scheme, size).max(1);
+    // A little more than the cache holds is better than a last part of a few tiles.
+    all.div_ceil(all.div_ceil(most + most / 8))
+}
