@@ -30,6 +30,11 @@ pub const TELEGRAM_API_URL: &str = "TELEGRAM_API_URL";
 pub const POLYBOT_LISTEN: &str = "POLYBOT_LISTEN";
 /// Address and port of yolo5's `/healthz` and `/metrics`; `0.0.0.0:8080` unless set.
 pub const YOLO5_LISTEN: &str = "YOLO5_LISTEN";
+/// Name of the Auto Scaling group that yolo5's instance belongs to: it then watches the instance metadata, protects its instance
+/// while a job is in work, and drains when the instance is to go. Unset outside of a group.
+pub const SCALING_GROUP: &str = "SCALING_GROUP";
+/// Name of that group's termination hook, which a drained worker completes.
+pub const TERMINATION_HOOK: &str = "TERMINATION_HOOK";
 /// Path of the ONNX model that yolo5 loads.
 pub const YOLO5_MODEL: &str = "YOLO5_MODEL";
 /// Least confidence of a detection, 0 to 1; `0.25` unless set.

@@ -106,4 +106,32 @@ mod tests {
         assert_eq!(Job::parse(r#"{"v":2}"#, "m", "images"), Err(MessageError::Version(2)));
         assert!(matches!(Job::parse("{", "m", "images"), Err(MessageError::Malformed(_))));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_job_survives_the_queue(
+            id: String, chat_id: i64, message_id: i32, reply_id: Option<i32>, key: String, confidence in proptest::option::of(0.0_f32..=1.0),
+            sent_at: u64,
+        ) {
+            let job = Job { v: VERSION, prediction_id: id, chat_id, message_id, reply_id, key, confidence, sent_at };
+            proptest::prop_assert_eq!(Job::parse(&job.to_json(), "m", "images"), Ok(job));
+        }
+
+        /// Bytes that are no message at all, and messages that are spoilt in one place.
+        #[test]
+        fn whatever_the_body_reading_it_ends_in_a_job_or_a_reason(any: String, at in 0_usize..120, with: String, old: bool) {
+            let _ = Job::parse(&any, "m", "images");
+            let good = if old {
+                r#"{"chatId": "5", "imgName": "old.jpg"}"#
+            } else {
+                r#"{"v":1,"predictionId":"p","chatId":-100,"messageId":7,"replyId":8,"key":"images/-100/7.jpg","confidence":0.5,"sentAt":9}"#
+            };
+            let at = at % good.len();
+            for spoilt in [format!("{}{with}{}", &good[..at], &good[at..]), format!("{}{with}{}", &good[..at], &good[at + 1..])] {
+                if let Ok(job) = Job::parse(&spoilt, "m", "images") {
+                    proptest::prop_assert_eq!(Job::parse(&job.to_json(), "m", "images"), Ok(job));
+                }
+            }
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! the environment variables that configure them. Serde only: no AWS client and no image code.
 
 pub mod env;
+pub mod health;
 pub mod id;
 pub mod job;
 pub mod record;

@@ -14,6 +14,7 @@ from socket import MSG_PEEK
 
 import access
 import flask
+import imds
 from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, EmptyResult
 
@@ -46,6 +47,8 @@ SWITCHES = {
     "refuse": {},
     # Seconds until EC2 knows of a new instance profile.
     "profile_delay": 0.0,
+    # Ids of spot instances that EC2 takes back in two minutes, as their metadata tells.
+    "spot_interrupted": [],
 }
 
 
@@ -866,6 +869,11 @@ class Control:
         return f"{service}:{action.group(1).decode() if action else '?'}"
 
     def control(self, path, environ, start_response):
+        if path.startswith("/_local/imds/"):
+            status, text = imds.serve(ACCOUNT, path[len("/_local/imds/"):], environ, SWITCHES["spot_interrupted"])
+            headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text))), (imds.TTL, "21600")]
+            start_response(status, headers)
+            return [text.encode()]
         length = int(environ.get("CONTENT_LENGTH") or 0)
         body = json.loads(environ["wsgi.input"].read(length) or b"{}")
         if path == "/_local/switch":

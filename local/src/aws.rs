@@ -6,7 +6,6 @@ use anyhow::{Context, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Stdio,
 };
@@ -152,30 +151,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
 
-/// The interpreter of the virtual environment, which is made first where it is missing or of other requirements. One
-/// process at a time makes it; the others wait for it.
 fn python() -> anyhow::Result<PathBuf> {
-    let venv = folder().join(".venv");
     let requirements = folder().join("aws/requirements.txt");
-    let wanted = fs::read_to_string(&requirements).context("local/aws/requirements.txt")?;
-    let stamp = venv.join("requirements.txt");
-    let python = venv.join("bin/python");
-    let lock = fs::File::create(folder().join(".venv.lock"))?;
-    lock.lock()?;
-    if fs::read_to_string(&stamp).is_ok_and(|have| have == wanted) {
-        return Ok(python);
-    }
-    let run = |program: &Path, args: &[&str]| -> anyhow::Result<()> {
-        let output = std::process::Command::new(program).args(args).output().context("python3 is needed")?;
-        if !output.status.success() {
-            bail!("{} {}: {}", program.display(), args.join(" "), String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(())
-    };
-    let path = |p: &Path| p.to_string_lossy().into_owned();
-    run(Path::new("python3"), &["-m", "venv", "--clear", &path(&venv)])?;
-    let pip = ["-m", "pip", "install", "--quiet", "--require-hashes", "--requirement", &path(&requirements)];
-    run(&python, &pip)?;
-    fs::write(&stamp, wanted)?;
-    Ok(python)
+    Ok(crate::python::programs(&folder().join(".venv"), &requirements)?.join("python"))
 }

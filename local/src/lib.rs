@@ -2,4 +2,5 @@
 
 pub mod aws;
 pub mod front;
+pub mod python;
 pub mod telegram;

@@ -41,7 +41,12 @@ pub enum Command {
         /// What runs the model.
         #[command(flatten)]
         engine: Engine,
+        /// Seconds that jobs in hand may take when the worker is to stop, before they go back to the queue.
+        #[arg(long, default_value_t = 20)]
+        deadline: u64,
     },
+    /// Ask the worker on this machine whether it is alive. Exit 0 if it is: for the health check of a container.
+    Health,
     /// Measure the model on this machine.
     Bench(BenchArgs),
     /// Look at a model.

@@ -10,7 +10,7 @@ use crate::{
     tuning, worker,
 };
 use anyhow::Context;
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, time::Duration};
 use tracing_subscriber::EnvFilter;
 
 /// Starts the log, on standard error.
@@ -32,11 +32,15 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             bench::run(&args)
         }
         Command::Model { command: ModelCommand::Info { model: Model { model }, engine } } => info(&model, &engine),
-        Command::Worker { streams, tuning, engine } => {
+        Command::Health => {
+            contract::health::ask(Config::listen(|name| std::env::var(name).ok())?, "/healthz")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Worker { streams, tuning, deadline, engine } => {
             let config = Config { engine: engine.options(), ..Config::read(|name| std::env::var(name).ok())? };
             tune(&engine, &tuning, &config.model)?;
             let streams = streams.unwrap_or_else(cores).max(1);
-            tokio::runtime::Runtime::new()?.block_on(worker::run(config, streams))?;
+            tokio::runtime::Runtime::new()?.block_on(worker::run(config, streams, Duration::from_secs(deadline)))?;
             Ok(ExitCode::SUCCESS)
         }
     }

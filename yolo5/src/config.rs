@@ -25,6 +25,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What runs the model; of the command line.
     pub engine: Options,
+    /// The Auto Scaling group that this instance belongs to; none on a laptop.
+    pub scaling_group: Option<String>,
+    /// The group's termination hook.
+    pub termination_hook: Option<String>,
 }
 
 /// A setting that is missing or wrong.
@@ -47,8 +51,8 @@ pub enum ConfigError {
 
 impl Config {
     /// Reads the environment, given as a function from a name to its value.
-    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        let get = |name: &'static str| get(name).filter(|v| !v.is_empty());
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let get = |name: &'static str| variable(name).filter(|v| !v.is_empty());
         let need = |name| get(name).ok_or(ConfigError::Missing(name));
         let confidence = match get(env::CONFIDENCE) {
             None => 0.25,
@@ -58,7 +62,6 @@ impl Config {
                 what: "number from 0 to 1",
             })?,
         };
-        let listen = get(env::YOLO5_LISTEN).unwrap_or_else(|| "0.0.0.0:8080".to_owned());
         Ok(Self {
             identify_queue: need(env::IDENTIFY_QUEUE_URL)?,
             results_queue: need(env::RESULTS_QUEUE_URL)?,
@@ -68,11 +71,19 @@ impl Config {
             model: get(env::YOLO5_MODEL).unwrap_or_else(|| crate::cli::DEFAULT_MODEL.to_owned()).into(),
             confidence,
             engine: Options::default(),
-            listen: listen.parse().map_err(|_| ConfigError::Wrong {
-                name: env::YOLO5_LISTEN,
-                value: listen,
-                what: "address with a port, such as 0.0.0.0:8080",
-            })?,
+            listen: Self::listen(&variable)?,
+            scaling_group: get(env::SCALING_GROUP),
+            termination_hook: get(env::TERMINATION_HOOK),
+        })
+    }
+
+    /// Address of the health routes alone.
+    pub fn listen(variable: impl Fn(&str) -> Option<String>) -> Result<SocketAddr, ConfigError> {
+        let value = variable(env::YOLO5_LISTEN).filter(|v| !v.is_empty()).unwrap_or_else(|| "0.0.0.0:8080".to_owned());
+        value.parse().map_err(|_| ConfigError::Wrong {
+            name: env::YOLO5_LISTEN,
+            value,
+            what: "address with a port, such as 0.0.0.0:8080",
         })
     }
 }

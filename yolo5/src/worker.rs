@@ -3,14 +3,16 @@
 
 use crate::{
     config::Config,
+    drain::{Fleet, Wish},
     job::{Workshop, answer},
     model::Detector,
-    store::{Store, StoreError, fault},
+    queue::Queues,
+    store::{Store, StoreError},
 };
 use anyhow::Context;
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use axum::{Router, routing::get};
-use contract::{Answer, Job, Outcome, result::Failure};
+use contract::{Job, Outcome, result::Failure};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use std::{
     sync::Arc,
@@ -21,24 +23,12 @@ use tokio::{
     task::JoinSet,
 };
 
-/// How long one call waits for messages, in seconds; the longest SQS knows.
-const WAIT: i32 = 20;
-/// How long jobs in hand may take after the wish to stop, before they are given back.
-const DEADLINE: Duration = Duration::from_secs(20);
+/// How long an answer that is on its way may take when everything else has been given back.
+const GRACE: Duration = Duration::from_secs(5);
 
-/// A queue's sides of the worker.
-struct Queues {
-    sqs: aws_sdk_sqs::Client,
-    identify: String,
-    results: String,
-    /// Seconds that a message stays hidden; kept alive while its job is in work.
-    visibility: i32,
-    /// After so many receives the queue gives a message up.
-    most_receives: Option<u32>,
-}
-
-/// Runs until the process is asked to stop.
-pub async fn run(config: Config, streams: usize) -> anyhow::Result<()> {
+/// Runs until the process is asked to stop. `deadline` is how long jobs in hand may take from the wish to drain or to end until they
+/// are given back to the queue.
+pub async fn run(config: Config, streams: usize, deadline: Duration) -> anyhow::Result<()> {
     let seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0];
     let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)?;
     let recorder = builder.build_recorder();
@@ -64,110 +54,93 @@ pub async fn run(config: Config, streams: usize) -> anyhow::Result<()> {
     let permits = Arc::new(Semaphore::new(streams));
     let workshop = Workshop { store, detector: Arc::new(detector), streams: permits, confidence: config.confidence };
     let queues = Queues::open(sqs, config.identify_queue, config.results_queue).await?;
-    let worker = Arc::new(Worker { queues, workshop, image_prefix: config.image_prefix });
+    let (busy, in_work) = watch::channel(0);
+    let worker = Arc::new(Worker { queues, workshop, image_prefix: config.image_prefix, deadline, busy });
 
-    let stop = stop_on_signal()?;
+    let (raise, mut wish) = watch::channel(Wish::Work);
+    end_on_signal(raise.clone())?;
+    let fleet = match config.scaling_group {
+        Some(group) => Some(Arc::new(Fleet::join(&aws, group, config.termination_hook).await?)),
+        None => None,
+    };
+    if let Some(fleet) = fleet.clone() {
+        fleet.look(&raise).await;
+        tokio::spawn({
+            let fleet = fleet.clone();
+            async move { fleet.watch(&raise).await }
+        });
+        tokio::spawn(async move { fleet.protect(in_work).await });
+    }
+
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
     let routes = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(move || async move { prometheus.render() }));
-    let mut heard = stop.clone();
+    let mut heard = wish.clone();
     let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
-        drop(heard.wait_for(|asked| *asked).await);
+        drop(heard.wait_for(|wish| *wish == Wish::End).await);
     });
     let server = tokio::spawn(async move { server.await });
     tracing::info!("ready for jobs");
-    worker.take_jobs(streams, stop).await;
+    worker.take_jobs(streams, wish.clone()).await;
+    if let Some(fleet) = fleet {
+        fleet.let_go(&mut wish).await;
+    }
+    // Drained, but not told to end: an end of one's own would only be undone by whoever keeps the process running.
     server.await??;
     Ok(())
 }
 
-fn stop_on_signal() -> std::io::Result<watch::Receiver<bool>> {
-    let (sender, receiver) = watch::channel(false);
+/// Raises the wish to [`Wish::End`] on SIGTERM and Ctrl-C.
+fn end_on_signal(wish: watch::Sender<Wish>) -> std::io::Result<()> {
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::spawn(async move {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
         }
-        sender.send_replace(true);
+        Wish::End.raise(&wish);
         // Kept, so that who listens later still hears it.
-        sender.closed().await;
+        wish.closed().await;
     });
-    Ok(receiver)
-}
-
-impl Queues {
-    async fn open(sqs: aws_sdk_sqs::Client, identify: String, results: String) -> anyhow::Result<Self> {
-        let call = sqs.get_queue_attributes().queue_url(&identify).attribute_names(QueueAttributeName::All);
-        let got = call.send().await.with_context(|| format!("the identify queue {identify} cannot be read"))?;
-        let value = |name| got.attributes().and_then(|a| a.get(&name)).map(String::as_str);
-        let visibility = value(QueueAttributeName::VisibilityTimeout).and_then(|v| v.parse().ok()).unwrap_or(30);
-        let redrive: Option<serde_json::Value> =
-            value(QueueAttributeName::RedrivePolicy).and_then(|p| serde_json::from_str(p).ok());
-        let most_receives = redrive.and_then(|p| {
-            let most = &p["maxReceiveCount"];
-            most.as_u64().and_then(|n| u32::try_from(n).ok()).or_else(|| most.as_str()?.parse().ok())
-        });
-        Ok(Self { sqs, identify, results, visibility, most_receives })
-    }
-
-    async fn receive(&self, at_most: usize) -> Result<Vec<Message>, StoreError> {
-        let call = self.sqs.receive_message().queue_url(&self.identify).wait_time_seconds(WAIT);
-        let call = call
-            .max_number_of_messages(i32::try_from(at_most.min(10)).unwrap_or(1))
-            .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
-            .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp);
-        Ok(call.send().await.map_err(fault("SQS ReceiveMessage"))?.messages.unwrap_or_default())
-    }
-
-    async fn hide(&self, message: &Message, seconds: i32) -> Result<(), StoreError> {
-        let call = self.sqs.change_message_visibility().queue_url(&self.identify).visibility_timeout(seconds);
-        let call = call.set_receipt_handle(message.receipt_handle.clone());
-        call.send().await.map(drop).map_err(fault("SQS ChangeMessageVisibility"))
-    }
-
-    async fn delete(&self, message: &Message) -> Result<(), StoreError> {
-        let call = self.sqs.delete_message().queue_url(&self.identify);
-        let call = call.set_receipt_handle(message.receipt_handle.clone());
-        call.send().await.map(drop).map_err(fault("SQS DeleteMessage"))
-    }
-
-    async fn send(&self, answer: &Answer) -> Result<(), StoreError> {
-        let call = self.sqs.send_message().queue_url(&self.results).message_body(answer.to_json());
-        call.send().await.map(drop).map_err(fault("SQS SendMessage"))
-    }
+    Ok(())
 }
 
 struct Worker {
     queues: Queues,
     workshop: Workshop,
     image_prefix: String,
+    deadline: Duration,
+    /// Jobs in hand.
+    busy: watch::Sender<u32>,
 }
 
 impl Worker {
-    /// Takes jobs until asked to stop; then finishes what is in hand, or gives it back at the deadline.
-    async fn take_jobs(self: &Arc<Self>, streams: usize, mut stop: watch::Receiver<bool>) {
+    /// Takes jobs until there is another wish; then finishes what is in hand, or gives it back at the deadline.
+    async fn take_jobs(self: &Arc<Self>, streams: usize, mut wish: watch::Receiver<Wish>) {
+        let (give_back, given_back) = watch::channel(false);
         // One more than there are streams, so that a picture is there when a stream gets free.
         let hands = Arc::new(Semaphore::new(streams + 1));
         let mut running = JoinSet::new();
         let mut failures = 0_u32;
-        while !*stop.borrow() {
+        while *wish.borrow() == Wish::Work {
             let permits = tokio::select! {
                 permits = free(&hands) => permits,
-                _ = stop.wait_for(|asked| *asked) => break,
+                _ = wish.wait_for(|wish| *wish > Wish::Work) => break,
             };
             // Not dropped in the middle: messages that were received and forgotten would be late by their time-out.
-            match self.receive(permits.len(), &mut stop).await {
+            match self.receive(permits.len(), &mut wish).await {
                 Ok(messages) => {
                     failures = 0;
                     for (message, permit) in messages.into_iter().zip(permits) {
-                        let worker = self.clone();
+                        let (worker, given_back) = (self.clone(), given_back.clone());
+                        self.busy.send_modify(|jobs| *jobs += 1);
                         running.spawn(async move {
                             let _permit = permit;
-                            worker.one(message).await;
+                            worker.one(message, given_back).await;
+                            worker.busy.send_modify(|jobs| *jobs -= 1);
                         });
                     }
                     while running.try_join_next().is_some() {}
@@ -178,16 +151,18 @@ impl Worker {
                     tracing::warn!(%error, seconds = wait.as_secs_f64(), "no jobs to be had; trying again");
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
-                        _ = stop.wait_for(|asked| *asked) => {}
+                        _ = wish.wait_for(|wish| *wish > Wish::Work) => {}
                     }
                 }
             }
         }
-        tracing::info!(jobs = running.len(), "stopping: finishing what is in hand");
-        let all = async { while running.join_next().await.is_some() {} };
-        if tokio::time::timeout(DEADLINE, all).await.is_err() {
-            // Their messages are seen again as soon as they are no longer kept alive.
-            tracing::warn!("the deadline has passed; what is in hand goes back to the queue");
+        tracing::info!(jobs = running.len(), "no more jobs are taken: finishing what is in hand");
+        let mut all = std::pin::pin!(async { while running.join_next().await.is_some() {} });
+        if tokio::time::timeout(self.deadline, &mut all).await.is_err() {
+            tracing::warn!("the deadline has passed: what is in hand goes back to the queue");
+            give_back.send_replace(true);
+            // Whatever hangs even now is seen again when it is no longer kept hidden.
+            drop(tokio::time::timeout(GRACE, all).await);
         }
     }
 
@@ -195,13 +170,13 @@ impl Worker {
     async fn receive(
         self: &Arc<Self>,
         at_most: usize,
-        stop: &mut watch::Receiver<bool>,
+        wish: &mut watch::Receiver<Wish>,
     ) -> Result<Vec<Message>, StoreError> {
         let worker = self.clone();
         let mut call = tokio::spawn(async move { worker.queues.receive(at_most).await });
         tokio::select! {
             got = &mut call => got.unwrap_or(Ok(vec![])),
-            _ = stop.wait_for(|asked| *asked) => {
+            _ = wish.wait_for(|wish| *wish > Wish::Work) => {
                 // The long poll is not waited for; a message that it still catches comes back after its time-out.
                 call.abort();
                 Ok(vec![])
@@ -209,7 +184,7 @@ impl Worker {
         }
     }
 
-    async fn one(&self, message: Message) {
+    async fn one(&self, message: Message, given_back: watch::Receiver<bool>) {
         let attribute = |name| message.attributes().and_then(|a| a.get(&name)).and_then(|v| v.parse::<u64>().ok());
         let receives = attribute(MessageSystemAttributeName::ApproximateReceiveCount).unwrap_or(1);
         if let Some(sent) = attribute(MessageSystemAttributeName::SentTimestamp) {
@@ -218,7 +193,7 @@ impl Worker {
         }
         let begun = Instant::now();
         let end = tokio::select! {
-            end = self.handle(&message, receives) => end,
+            end = self.handle(&message, receives, given_back) => end,
             () = self.keep_hidden(&message) => "lost",
         };
         metrics::counter!("yolo5_jobs_total", "end" => end).increment(1);
@@ -242,7 +217,7 @@ impl Worker {
     }
 
     /// Works on a message to its end. What it came to, for the metrics.
-    async fn handle(&self, message: &Message, receives: u64) -> &'static str {
+    async fn handle(&self, message: &Message, receives: u64, mut given_back: watch::Receiver<bool>) -> &'static str {
         let id = message.message_id().unwrap_or_default();
         let job = match Job::parse(message.body().unwrap_or_default(), id, &self.image_prefix) {
             Ok(job) => job,
@@ -252,7 +227,15 @@ impl Worker {
                 return if self.queues.delete(message).await.is_ok() { "unreadable" } else { "retried" };
             }
         };
-        let (answer, end) = match self.workshop.work(&job).await {
+        // Given back before its answer is sent or not at all, or else it would be answered twice.
+        let worked = tokio::select! {
+            worked = self.workshop.work(&job) => worked,
+            () = async { drop(given_back.wait_for(|given_back| *given_back).await) } => {
+                drop(self.queues.hide(message, 0).await);
+                return "given back";
+            }
+        };
+        let (answer, end) = match worked {
             Ok(answer) => {
                 let end = match &answer.outcome {
                     Outcome::Done => "done",

@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up has failed")]
 
 mod cli;
+mod drain;
+mod memory;
+mod models;
 mod samples;
 mod worker;
 

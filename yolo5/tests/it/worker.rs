@@ -15,8 +15,9 @@ use std::{
 };
 use tokio::process::{Child, Command};
 
-struct World {
-    aws: LocalAws,
+/// What a worker works on.
+pub struct World {
+    pub aws: LocalAws,
     sqs: aws_sdk_sqs::Client,
     s3: aws_sdk_s3::Client,
     dynamodb: aws_sdk_dynamodb::Client,
@@ -28,6 +29,11 @@ struct World {
 
 impl World {
     async fn new(most_receives: u32) -> Self {
+        Self::with_visibility(most_receives, 3).await
+    }
+
+    /// A message that is not kept hidden or given back is seen again after so many seconds.
+    pub async fn with_visibility(most_receives: u32, seconds: u32) -> Self {
         let model = tokio::task::spawn_blocking(model).await.unwrap();
         let aws = LocalAws::start().await.unwrap();
         let config = aws.config("us-east-1");
@@ -53,7 +59,7 @@ impl World {
         let identify = sqs
             .create_queue()
             .queue_name("identify")
-            .attributes(QueueAttributeName::VisibilityTimeout, "3")
+            .attributes(QueueAttributeName::VisibilityTimeout, seconds.to_string())
             .attributes(QueueAttributeName::RedrivePolicy, redrive.to_string())
             .send()
             .await
@@ -63,7 +69,12 @@ impl World {
         Self { aws, sqs, s3, dynamodb, identify, dead, results, model }
     }
 
-    fn worker(&self) -> Child {
+    pub fn worker(&self) -> Child {
+        self.command().spawn().unwrap()
+    }
+
+    /// What starts a worker.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_yolo5"));
         command
             .args(["worker", "--tuning", "off"])
@@ -72,19 +83,20 @@ impl World {
             .env("YOLO5_LISTEN", "127.0.0.1:0");
         command.env("IDENTIFY_QUEUE_URL", &self.identify).env("RESULTS_QUEUE_URL", &self.results);
         command.env("PREDICTIONS_TABLE", "predictions").env("IMAGES_BUCKET", "pictures").env("RUST_LOG", "warn");
-        command.kill_on_drop(true).spawn().unwrap()
+        command.kill_on_drop(true);
+        command
     }
 
-    async fn put(&self, key: &str, bytes: Vec<u8>) {
+    pub async fn put(&self, key: &str, bytes: Vec<u8>) {
         self.s3.put_object().bucket("pictures").key(key).body(ByteStream::from(bytes)).send().await.unwrap();
     }
 
-    async fn send(&self, body: String) {
+    pub async fn send(&self, body: String) {
         self.sqs.send_message().queue_url(&self.identify).message_body(body).send().await.unwrap();
     }
 
     /// Answers until each of these predictions has one.
-    async fn answers(&self, mut missing: BTreeSet<String>) -> BTreeMap<String, Vec<Answer>> {
+    pub async fn answers(&self, mut missing: BTreeSet<String>) -> BTreeMap<String, Vec<Answer>> {
         let mut all: BTreeMap<String, Vec<Answer>> = BTreeMap::new();
         let gather = async {
             while !missing.is_empty() {
@@ -103,7 +115,7 @@ impl World {
         all
     }
 
-    async fn count(&self, queue: &str) -> u32 {
+    pub async fn count(&self, queue: &str) -> u32 {
         let call = self.sqs.get_queue_attributes().queue_url(queue).attribute_names(QueueAttributeName::All);
         let got = call.send().await.unwrap();
         let n = |name| got.attributes().unwrap()[&name].parse::<u32>().unwrap();
@@ -112,7 +124,7 @@ impl World {
     }
 }
 
-fn job(id: &str, key: &str) -> Job {
+pub fn job(id: &str, key: &str) -> Job {
     Job {
         v: contract::VERSION,
         prediction_id: id.to_owned(),
@@ -125,7 +137,7 @@ fn job(id: &str, key: &str) -> Job {
     }
 }
 
-fn names(ids: &[&str]) -> BTreeSet<String> {
+pub fn names(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|s| (*s).to_owned()).collect()
 }
 
