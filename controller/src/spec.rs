@@ -63,6 +63,9 @@ pub struct PolybotStackSpec {
     /// The image repositories, one a service.
     #[serde(default)]
     pub registry: Registry,
+    /// Where the services' logs go.
+    #[serde(default)]
+    pub logs: Logs,
     /// Who hears of scaling events.
     #[serde(default)]
     pub notifications: Vec<Notification>,
@@ -526,6 +529,18 @@ pub struct Table {
     /// Capacity units, with `billing: provisioned`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provisioned: Option<Capacity>,
+}
+
+/// Where the services' logs go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Logs {
+    /// Into the journal of each instance; they go with it.
+    #[default]
+    Journald,
+    /// To CloudWatch, into the group `/{prefix}-{environment}/{service}`. The instances make the group; it is nobody's but yours: it stays
+    /// when the stack goes, and keeps everything until told otherwise.
+    CloudWatch,
 }
 
 /// How a table is paid for.

@@ -651,7 +651,13 @@ impl Builder<'_> {
             image_prefix: self.spec.bucket.image_prefix.clone(),
             secrets: known.secrets.into_iter().map(|(_, name)| name).collect(),
             repository: self.names.plain(service.name(), 256),
+            log_group: self.log_group(service),
         }
+    }
+
+    fn log_group(&self, service: Service) -> Option<String> {
+        let group = || format!("/{}/{}", self.names.prefix(), service.name());
+        (self.spec.logs == spec::Logs::CloudWatch).then(group)
     }
 
     /// What a service's instances are made from: role, profile, template, version.
@@ -680,10 +686,15 @@ impl Builder<'_> {
         );
         let profile = w.add(name, InstanceProfile { name: self.names.iam(name), role: Some(role.out(Clone::clone)) });
         let template = w.add(name, LaunchTemplate { name: self.names.plain(name, 128) });
+        let log_group = self.log_group(service);
         let boot = user_data::Boot {
             service: name,
             registry: &registry(&self.facts.account, self.spec.region.as_str()),
             stop_seconds: 60,
+            logs: log_group.as_deref().map_or(user_data::Logs::Journald, |group| user_data::Logs::CloudWatch {
+                region: self.spec.region.as_str(),
+                group,
+            }),
         };
         let image = self.facts.images.get(&service).cloned().unwrap_or_else(|| Err("no image".to_owned()));
         let instance_type = match service {

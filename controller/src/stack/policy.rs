@@ -27,6 +27,8 @@ pub struct Arns {
     pub secrets: Vec<String>,
     /// Name of the service's image repository.
     pub repository: String,
+    /// Name of the service's log group, where its log goes to one.
+    pub log_group: Option<String>,
 }
 
 impl Arns {
@@ -46,6 +48,16 @@ impl Arns {
         } else {
             format!("arn:aws:secretsmanager:{}:{}:secret:{name}-??????", self.region, self.account)
         }
+    }
+    /// What an instance needs for its container, whatever is in it.
+    fn container(&self) -> Vec<Value> {
+        let mut statements = self.pull().to_vec();
+        statements.extend(self.log_group.as_ref().map(|group| {
+            let group = format!("arn:aws:logs:{}:{}:log-group:{group}", self.region, self.account);
+            let actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"];
+            allow("Logs", &actions, &[group.clone(), format!("{group}:*")])
+        }));
+        statements
     }
     fn pull(&self) -> [Value; 2] {
         let repository = format!("arn:aws:ecr:{}:{}:repository/{}", self.region, self.account, self.repository);
@@ -106,7 +118,7 @@ pub fn polybot(a: &Arns) -> Value {
         ),
         allow("ListPictures", &["s3:ListBucket"], &[format!("arn:aws:s3:::{}", a.bucket)]),
     ];
-    statements.extend(a.pull());
+    statements.extend(a.container());
     document(&statements)
 }
 
@@ -119,7 +131,7 @@ pub fn yolo5(a: &Arns) -> Value {
         allow("WritePictures", &["s3:PutObject"], &[a.objects(contract::record::PREDICTED_PREFIX)]),
         allow("Predictions", &["dynamodb:GetItem", "dynamodb:PutItem"], &[a.table(&a.predictions)]),
     ];
-    statements.extend(a.pull());
+    statements.extend(a.container());
     document(&statements)
 }
 

@@ -2,9 +2,9 @@
 
 use crate::setting::local_spec;
 use controller::{
-    engine::{Input, Observed, Policy, plan},
+    engine::{Observed, Policy, plan},
     facts::Facts,
-    kinds::{KINDS, launch_template_version::UserData},
+    kinds::KINDS,
     ownership::Ownership,
     stack,
 };
@@ -50,22 +50,6 @@ fn the_plan_of_nothing_names_every_resource_once_and_needs_only_what_comes_befor
     for (i, step) in plan.steps.iter().enumerate() {
         assert!(step.needs.iter().all(|j| *j < i), "{} needs something that comes later", step.address);
     }
-}
-
-#[test]
-fn user_data_holds_no_secret_and_fits() {
-    let boot = stack::user_data::Boot { service: "polybot", registry: "r", stop_seconds: 60 };
-    let data = UserData {
-        template: stack::user_data::template(&boot),
-        image: Some(Input::Known("r/polybot@sha256:00".to_owned())),
-        environment: vec![("AWS_REGION".to_owned(), Input::Known("us-east-1".to_owned()))],
-    };
-    let text = data.render().unwrap();
-    assert!(text.len() < 8 * 1024);
-    assert!(!text.contains(crate::setting::TOKEN) && !text.contains("{{"));
-    let parsed: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
-    assert_eq!(parsed["runcmd"][1][0], "systemctl");
-    assert_eq!(parsed["write_files"][1]["content"], "AWS_REGION=us-east-1\n");
 }
 
 /// What is pure asks nobody: neither the planner nor the stack's modules use a client.
