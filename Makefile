@@ -50,6 +50,7 @@ test-images: ## build the images on a base of debootstrap, start them, boot an i
 .PHONY: bench
 bench: ## every figure that we quote, as ratios of one run
 
+-include controller/Makefile.inc
 -include local/Makefile.inc
 -include local/telegram.mk
 -include polybot/Makefile.inc

@@ -45,6 +45,8 @@ SWITCHES = {
     "deny": [],
     # The same with an error code of one's choice: {"sts:*": "ExpiredToken"}.
     "refuse": {},
+    # Seconds that every call takes longer.
+    "delay": 0.0,
     # Seconds until EC2 knows of a new instance profile.
     "profile_delay": 0.0,
     # Ids of spot instances that EC2 takes back in two minutes, as their metadata tells.
@@ -777,6 +779,7 @@ class Control:
             return self.control(path, environ, start_response)
         name = self.name(environ)
         self.calls.append(name)
+        time.sleep(SWITCHES["delay"])
         if self.due("hold_before", name):
             return self.hold()
         if self.due("hold_after", name):
