@@ -152,14 +152,15 @@ grep -q "cat            0.58" "$work/detected" || fail "no cat"
 
 say "An instance's user data: the schema, and what the real cloud-init makes of it"
 machine=$work/machine
-debootstrap --variant=minbase --include=cloud-init,systemd bookworm "$machine" http://deb.debian.org/debian >"$work/debootstrap.log" 2>&1 \
+debootstrap --variant=minbase --include=cloud-init,systemd,python3-cffi-backend bookworm "$machine" http://deb.debian.org/debian >"$work/debootstrap.log" 2>&1 \
   || { cat "$work/debootstrap.log"; fail "debootstrap"; }
 mkdir -p "$machine/var/lib/cloud/seed/nocloud" "$machine/stand-ins"
 local/.venv/bin/python - "$machine/var/lib/cloud/seed/nocloud" <<'END'
 import base64, boto3, sys
-ec2 = boto3.client("ec2")
+ec2 = boto3.client("ec2", region_name="us-east-1")
 template, = [t for t in ec2.describe_launch_templates()["LaunchTemplates"] if t["LaunchTemplateName"].endswith("yolo5")]
-version = ec2.describe_launch_template_versions(LaunchTemplateId=template["LaunchTemplateId"])["LaunchTemplateVersions"][0]
+versions = ec2.describe_launch_template_versions(LaunchTemplateId=template["LaunchTemplateId"])["LaunchTemplateVersions"]
+version = max(versions, key=lambda v: v["VersionNumber"])
 text = base64.b64decode(version["LaunchTemplateData"]["UserData"])
 print(f"{len(text)} bytes of user data")
 assert len(text) < 16 * 1024
