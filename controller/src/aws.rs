@@ -1,12 +1,14 @@
 //! AWS as one stack sees it, and the only place that knows AWS's error codes.
 
 mod calls;
+mod cloudwatch;
 mod error;
 mod pace;
 mod region;
 pub mod tags;
 mod view;
 
+pub use cloudwatch::CloudWatch;
 pub use error::{Error, Reason, Result};
 pub use pace::{Limits, Rate};
 pub use region::{Region, Regions};

@@ -53,6 +53,8 @@ pub enum Command {
     Cost(CostArgs),
     /// Change which images a spec names.
     Image(ImageArgs),
+    /// Tell how a new version fares on its way to the instances, and pause, undo or retry it.
+    Rollout(RolloutArgs),
     /// Print the least IAM policy that the controller itself needs for a stack.
     IamPolicy(IamPolicyArgs),
     /// Print the JSON schema of the spec, for editors, or of the reports, for programs.
@@ -219,6 +221,86 @@ pub enum ImageCommand {
         /// The tag, or the digest: sha256:…
         image: String,
     },
+}
+
+/// Arguments of `rollout`.
+#[derive(Debug, Args)]
+pub struct RolloutArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: RolloutCommand,
+}
+
+/// What can be said about rollouts.
+#[derive(Debug, Subcommand)]
+pub enum RolloutCommand {
+    /// Tell what runs, what is on its way, and how the last ones ended. Reads only.
+    Status {
+        /// Which specs.
+        #[command(flatten)]
+        specs: Specs,
+        /// Form of the output.
+        #[arg(short, long, value_enum, default_value = "text")]
+        output: RolloutFormat,
+    },
+    /// Break off what is on its way, and roll nothing out until `resume`.
+    Pause {
+        /// Which specs.
+        #[command(flatten)]
+        specs: Specs,
+        /// Of which service; of both where absent.
+        #[arg(value_enum)]
+        service: Option<crate::stack::Service>,
+    },
+    /// Take back `pause`, `undo` or `retry`: what the spec says is rolled out.
+    Resume {
+        /// Which specs.
+        #[command(flatten)]
+        specs: Specs,
+        /// Of which service; of both where absent.
+        #[arg(value_enum)]
+        service: Option<crate::stack::Service>,
+    },
+    /// Go back to the good version before this one, and stay there until the spec stands for another.
+    Undo {
+        /// Which specs.
+        #[command(flatten)]
+        specs: Specs,
+        /// Of which service.
+        #[arg(value_enum)]
+        service: crate::stack::Service,
+    },
+    /// Try a version once more that failed.
+    Retry {
+        /// Which specs.
+        #[command(flatten)]
+        specs: Specs,
+        /// Of which service; of both where absent.
+        #[arg(value_enum)]
+        service: Option<crate::stack::Service>,
+    },
+}
+
+impl RolloutCommand {
+    /// Which specs.
+    pub fn specs(&self) -> &Specs {
+        match self {
+            Self::Status { specs, .. }
+            | Self::Pause { specs, .. }
+            | Self::Resume { specs, .. }
+            | Self::Undo { specs, .. }
+            | Self::Retry { specs, .. } => specs,
+        }
+    }
+}
+
+/// Form of `rollout status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RolloutFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
 }
 
 /// Arguments of `iam-policy`.

@@ -10,6 +10,7 @@ mod graph;
 mod iam_policy;
 mod image;
 mod plan;
+mod rollout;
 mod run;
 mod schema;
 mod status;
@@ -53,6 +54,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(&args),
         Command::Cost(args) => cost::run(&args),
         Command::Image(args) => image::run(&args),
+        Command::Rollout(args) => rollout::run(&args).await,
         Command::IamPolicy(args) => iam_policy::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Crd => crd::run(),

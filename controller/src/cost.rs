@@ -5,8 +5,8 @@ use crate::{
     engine::Wanted,
     facts::Facts,
     kinds::{
-        launch_template_version::LaunchTemplateVersion, load_balancer::LoadBalancer, scaling_group::ScalingGroup,
-        scaling_policy::ScalingPolicy, secret::Secret, table::Table,
+        alarm::Alarm, launch_template_version::LaunchTemplateVersion, load_balancer::LoadBalancer,
+        scaling_group::ScalingGroup, scaling_policy::ScalingPolicy, secret::Secret, table::Table,
     },
     spec::PolybotStack,
     stack,
@@ -107,6 +107,8 @@ pub fn of(stack: &PolybotStack) -> Cost {
     lines.push(same(format!("{secrets} secrets"), count(secrets) * SECRET));
     let policies = wanted.of::<ScalingPolicy>().count();
     lines.push(same(format!("{} alarms of target tracking", 2 * policies), count(2 * policies) * ALARM));
+    let alarms = wanted.of::<Alarm>().count();
+    lines.push(same(format!("{alarms} alarms of rollouts (an account has 10 alarms for free)"), count(alarms) * ALARM));
     for (address, table) in wanted.of::<Table>() {
         if let Some((read, write)) = table.provisioned {
             let units = |n: i64| f64::from(i32::try_from(n).unwrap_or(i32::MAX));
@@ -207,12 +209,12 @@ mod tests {
     fn production_is_summed_at_both_sizes() {
         let cost = of(&spec());
         // By hand: bots 2 x ((0.0104 + 0.005) x 730 + 16 x 0.08) = 25.044; a worker (0.0416 + 0.005) x 730 + 1.28 = 35.298;
-        // balancer 16.425 and its addresses 7.30; two secrets 0.80; two alarms 0.20.
-        let fixed = 25.044 + 16.425 + 7.30 + 0.80 + 0.20;
+        // balancer 16.425 and its addresses 7.30; two secrets 0.80; two alarms of target tracking and four of rollouts 0.60.
+        let fixed = 25.044 + 16.425 + 7.30 + 0.80 + 0.60;
         assert!((cost.least - (fixed + 35.298)).abs() < 1e-6, "{}", cost.least);
         assert!((cost.most - (fixed + 4.0 * 35.298)).abs() < 1e-6, "{}", cost.most);
         assert!(!cost.incomplete);
-        assert_eq!(cost.range(), "85.07 to 190.96 USD a month");
+        assert_eq!(cost.range(), "85.47 to 191.36 USD a month");
     }
 
     #[test]
@@ -220,7 +222,7 @@ mod tests {
         let mut stack = spec();
         stack.spec.polybot.instance_type = "x9.huge".into();
         let cost = of(&stack);
-        assert!(cost.incomplete && cost.range().starts_with("at least 60.02"), "{}", cost.range());
+        assert!(cost.incomplete && cost.range().starts_with("at least 60.42"), "{}", cost.range());
         stack.spec.region = "eu-central-1".parse().unwrap();
         assert!(of(&stack).lines.iter().all(|l| l.least.is_none()));
     }

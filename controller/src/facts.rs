@@ -5,10 +5,10 @@ use crate::{
     aws::{self, Aws, Error, View},
     kinds::webhook,
     secret::Secret,
-    spec::PolybotStack,
+    spec::{PolybotStack, pattern::Pattern},
     stack::{self, Service},
 };
-use aws_sdk_ecr::types::ImageIdentifier;
+use aws_sdk_ecr::types::{DescribeImagesFilter, ImageIdentifier, TagStatus};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
 
@@ -112,6 +112,9 @@ async fn image(spec: &PolybotStack, aws: &Aws, service: Service) -> Fact<String>
          && docker push {host}/{repository}:{tag}",
         region = aws.region
     );
+    if Pattern::is_meant(&tag) {
+        return newest(aws, &host, &repository, &tag, &push).await;
+    }
     let id = ImageIdentifier::builder().image_tag(&tag).build();
     match aws.ecr.describe_images().repository_name(&repository).image_ids(id).send().await {
         Ok(found) => found
@@ -125,6 +128,27 @@ async fn image(spec: &PolybotStack, aws: &Aws, service: Service) -> Fact<String>
             e => Err(e.to_string()),
         },
     }
+}
+
+/// The newest image whose tag matches a pattern.
+async fn newest(aws: &Aws, host: &str, repository: &str, pattern: &str, push: &str) -> Fact<String> {
+    let wanted: Pattern = pattern.parse()?;
+    let tagged = DescribeImagesFilter::builder().tag_status(TagStatus::Tagged).build();
+    let call = aws.ecr.describe_images().repository_name(repository).filter(tagged).max_results(1000);
+    let images: Vec<_> = match call.into_paginator().items().send().collect::<Result<_, _>>().await.map_err(Error::from)
+    {
+        Ok(images) => images,
+        Err(e) if e.is_not_found() => vec![],
+        Err(e) => return Err(e.to_string()),
+    };
+    let by_tag: BTreeMap<&str, &str> = images
+        .iter()
+        .flat_map(|i| i.image_tags().iter().filter_map(|t| Some((t.as_str(), i.image_digest()?))))
+        .collect();
+    let digest = wanted.newest(by_tag.keys().copied()).and_then(|tag| by_tag.get(tag));
+    digest
+        .map(|digest| format!("{host}/{repository}@{digest}"))
+        .ok_or_else(|| format!("no image in {repository} has a tag like {pattern} yet; {}", push.replace('*', "0.0")))
 }
 
 /// The bot's token from where the spec says it is. The value is in no error.

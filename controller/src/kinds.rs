@@ -1,5 +1,6 @@
 //! Every kind of resource, in order of creation. Adding one touches its file, a line here and one in `stack.rs`.
 
+pub mod alarm;
 pub mod bucket;
 pub mod certificate;
 pub mod dns_record;
@@ -8,11 +9,13 @@ pub mod internet_gateway;
 pub mod key_pair;
 pub mod launch_template;
 pub mod launch_template_version;
+pub mod lifecycle_hook;
 pub mod listener;
 pub mod load_balancer;
 pub mod queue;
 pub mod repository;
 pub mod role;
+pub mod rollout;
 pub mod route_table;
 pub mod scaling_group;
 pub mod scaling_policy;
@@ -65,7 +68,10 @@ pub const KINDS: &[&dyn Kind] = kinds![
     key_pair::KeyPair,
     launch_template::LaunchTemplate,
     launch_template_version::LaunchTemplateVersion,
+    alarm::Alarm,
     scaling_group::ScalingGroup,
+    rollout::Rollout,
+    lifecycle_hook::LifecycleHook,
     scaling_policy::ScalingPolicy,
     webhook::Webhook,
 ];

@@ -94,6 +94,7 @@ fn reads(s: &Scope) -> Vec<Value> {
             &[
                 "DescribeAutoScalingGroups",
                 "DescribeInstanceRefreshes",
+                "DescribeLifecycleHooks",
                 "DescribeNotificationConfigurations",
                 "DescribePolicies",
             ],
@@ -114,6 +115,7 @@ fn reads(s: &Scope) -> Vec<Value> {
             ],
             &all,
         ),
+        allow("ReadAlarms", "cloudwatch", &["DescribeAlarms", "ListTagsForResource"], &all),
         allow("ReadCertificates", "acm", &["GetCertificate", "ListCertificates", "ListTagsForCertificate"], &all),
         allow("ReadZone", "route53", &["ListHostedZonesByName", "ListResourceRecordSets"], &all),
         allow(
@@ -266,11 +268,14 @@ fn writes(s: &Scope) -> Vec<Value> {
                 "CreateAutoScalingGroup",
                 "CreateOrUpdateTags",
                 "DeleteAutoScalingGroup",
+                "DeleteLifecycleHook",
                 "DeleteNotificationConfiguration",
                 "DeletePolicy",
+                "DeleteTags",
                 "DetachLoadBalancerTargetGroups",
                 "DisableMetricsCollection",
                 "EnableMetricsCollection",
+                "PutLifecycleHook",
                 "PutNotificationConfiguration",
                 "PutScalingPolicy",
                 "ResumeProcesses",
@@ -279,6 +284,12 @@ fn writes(s: &Scope) -> Vec<Value> {
                 "UpdateAutoScalingGroup",
             ],
             &s.arns("autoscaling", &[&format!("*autoScalingGroupName/{prefix}-*")]),
+        ),
+        allow(
+            "WriteAlarms",
+            "cloudwatch",
+            &["DeleteAlarms", "PutMetricAlarm", "TagResource"],
+            &s.arns("cloudwatch", &[&format!("alarm:{prefix}-*")]),
         ),
         allow(
             "WriteEdge",

@@ -5,6 +5,7 @@ pub mod check;
 pub mod edit;
 pub mod load;
 pub mod names;
+pub mod pattern;
 pub mod tree;
 mod value;
 
@@ -291,7 +292,7 @@ pub struct ImageRef {
     /// Name of the repository of this stack; the service's name where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// Tag, such as `v1.4.0`.
+    /// Tag, such as `v1.4.0`; `v1.*` follows the newest release that matches, in the order of semantic versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     /// Digest, such as `sha256:…`.

@@ -9,6 +9,7 @@ use crate::{
     facts::{Fact, Facts},
     kinds::{
         Arn, GroupId, SubnetId, VpcId,
+        alarm::{Alarm, Metric},
         bucket::{Bucket, Expiry},
         certificate::{self, Certificate},
         dns_record::DnsRecord,
@@ -17,13 +18,15 @@ use crate::{
         key_pair::KeyPair,
         launch_template::LaunchTemplate,
         launch_template_version::{LaunchTemplateVersion, Metadata, UserData, Version, Volume},
+        lifecycle_hook::{self, LifecycleHook},
         listener::Listener,
         load_balancer::{LoadBalancer, PROTECTION},
         queue::Queue,
         repository::{Repository, keep_newest},
         role::Role,
+        rollout::{Pace, Rollout, Seen},
         route_table::RouteTable,
-        scaling_group::{self, ScalingGroup},
+        scaling_group::ScalingGroup,
         scaling_policy::{ScalingPolicy, Target},
         secret::{self, Secret},
         security_group::SecurityGroup,
@@ -135,6 +138,9 @@ pub fn image(stack: &PolybotStack, account: &str, service: Service) -> Fact<Imag
 /// Port on which the load balancer answers Telegram, and on which polybot answers the load balancer.
 const PORT: i32 = 8443;
 
+/// The hook on workers that the group takes away.
+const TERMINATION: &str = "yolo5-termination";
+
 /// The whole stack.
 pub fn stack(stack: &PolybotStack, facts: &Facts) -> Wanted {
     let b = Builder { stack, spec: &stack.spec, facts, names: names(stack, &facts.account) };
@@ -147,12 +153,12 @@ pub fn stack(stack: &PolybotStack, facts: &Facts) -> Wanted {
     let certificate = b.certificate(&mut w);
     let secrets = b.secrets(&mut w, &certificate);
     b.repositories(&mut w);
-    let target_group = b.edge(&mut w, &network, &groups, &certificate);
+    let (balancer, target_group) = b.edge(&mut w, &network, &groups, &certificate);
 
     let environment = Environment { queues: &queues, data: &data, secrets: &secrets };
     let key = b.key(&mut w);
-    let polybot = b.version(&mut w, Service::Polybot, &groups.polybot, key.as_ref(), environment.polybot(&b));
-    w.add(
+    let version = b.version(&mut w, Service::Polybot, &groups.polybot, key.as_ref(), environment.polybot(&b));
+    let group = w.add(
         "polybot",
         ScalingGroup {
             min: count(b.spec.polybot.replicas),
@@ -160,10 +166,11 @@ pub fn stack(stack: &PolybotStack, facts: &Facts) -> Wanted {
             desired: count(b.spec.polybot.replicas),
             target_groups: vec![target_group.out(Clone::clone)],
             health: "ELB".to_owned(),
-            rollout: rollout(&b.spec.polybot.rollout),
-            ..b.group(Service::Polybot, &network, polybot, None)
+            ..b.group(Service::Polybot, &network, version.clone(), None)
         },
     );
+    let alarms = b.alarms_of_polybot(&mut w, &balancer, &target_group);
+    w.add("polybot", rollout(&group, version, &b.spec.polybot.rollout, &alarms));
     if let Some(yolo5) = &b.spec.yolo5 {
         let topic = b.topic(&mut w);
         let version = b.version(&mut w, Service::Yolo5, &groups.yolo5, key.as_ref(), environment.yolo5(&b));
@@ -173,8 +180,21 @@ pub fn stack(stack: &PolybotStack, facts: &Facts) -> Wanted {
                 min: count(yolo5.replicas.min),
                 max: count(yolo5.replicas.max),
                 desired: count(yolo5.replicas.min),
-                rollout: rollout(&yolo5.rollout),
-                ..b.group(Service::Yolo5, &network, version, Some(topic.out(Clone::clone)))
+                ..b.group(Service::Yolo5, &network, version.clone(), Some(topic.out(Clone::clone)))
+            },
+        );
+        let alarms = b.alarms_of_yolo5(&mut w, &queues);
+        w.add("yolo5", rollout(&group, version, &yolo5.rollout, &alarms));
+        w.add(
+            TERMINATION,
+            LifecycleHook {
+                name: b.names.plain(TERMINATION, 255),
+                group: group.out(Clone::clone),
+                transition: lifecycle_hook::TERMINATING.to_owned(),
+                // A job that takes longer is another worker's by then; a minute more, for the container to stop.
+                timeout: count((b.spec.queues.identify.visibility_timeout.as_seconds() + 60).clamp(30, 7200)),
+                // The instance goes in any case: it is only asked to be done first.
+                default_result: "CONTINUE".to_owned(),
             },
         );
         let target = match (&yolo5.scaling.cpu, &yolo5.scaling.backlog) {
@@ -198,12 +218,23 @@ fn count(n: u32) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
 }
 
-fn rollout(r: &spec::Rollout) -> scaling_group::Rollout {
-    scaling_group::Rollout {
-        min_healthy: count(r.min_healthy_percent),
-        max_healthy: count(r.max_healthy_percent),
-        bake: count(r.bake.as_seconds()),
-        auto_rollback: r.auto_rollback,
+fn rollout(
+    group: &Handle<ScalingGroup>,
+    version: Input<Version>,
+    r: &spec::Rollout,
+    alarms: &[Handle<Alarm>],
+) -> Rollout {
+    Rollout {
+        group: group.out(Clone::clone),
+        version,
+        pace: Pace {
+            min_healthy: count(r.min_healthy_percent),
+            max_healthy: count(r.max_healthy_percent),
+            bake: count(r.bake.as_seconds()),
+            auto_rollback: r.auto_rollback,
+        },
+        alarms: alarms.iter().map(|a| a.out(Clone::clone)).collect(),
+        seen: Seen::default(),
     }
 }
 
@@ -236,6 +267,7 @@ struct Groups {
 
 struct Queues {
     identify: Handle<Queue>,
+    identify_dead: Handle<Queue>,
     results: Handle<Queue>,
     work: Handle<Queue>,
 }
@@ -397,7 +429,7 @@ impl Builder<'_> {
                     name: dead_queue_name,
                 },
             );
-            w.add(
+            let queue = w.add(
                 name,
                 Queue {
                     visibility_timeout: q.visibility_timeout.as_seconds(),
@@ -408,14 +440,12 @@ impl Builder<'_> {
                     policy: policy::queue(&arn(&queue_name)),
                     name: queue_name,
                 },
-            )
+            );
+            (queue, dead)
         };
         let q = &self.spec.queues;
-        Queues {
-            identify: queue("identify", &q.identify),
-            results: queue("results", &q.results),
-            work: queue("work", &q.work),
-        }
+        let (identify, identify_dead) = queue("identify", &q.identify);
+        Queues { identify, identify_dead, results: queue("results", &q.results).0, work: queue("work", &q.work).0 }
     }
 
     fn data(&self, w: &mut Wanted) -> Data {
@@ -550,8 +580,91 @@ impl Builder<'_> {
         }
     }
 
+    /// Errors that users see, and instances that do not come up. A new instance has ten minutes for its boot.
+    fn alarms_of_polybot(
+        &self,
+        w: &mut Wanted,
+        balancer: &Handle<LoadBalancer>,
+        targets: &Handle<TargetGroup>,
+    ) -> [Handle<Alarm>; 2] {
+        // CloudWatch names both by what follows in their ARNs.
+        fn part(arn: &Arn, after: &str) -> String {
+            arn.0.split_once(after).map_or_else(String::new, |(_, part)| part.to_owned())
+        }
+        let dimensions = [
+            ("LoadBalancer".to_owned(), balancer.out(|o| part(&o.arn, ":loadbalancer/"))),
+            ("TargetGroup".to_owned(), targets.out(|arn| format!("targetgroup/{}", part(arn, ":targetgroup/")))),
+        ];
+        let mut alarm = |name: &str, description: &str, metric: &str, statistic: &str, limit: f64, minutes: i32| {
+            let metric = Metric {
+                namespace: "AWS/ApplicationELB".to_owned(),
+                name: metric.to_owned(),
+                dimensions: dimensions.to_vec(),
+                statistic: statistic.to_owned(),
+                growth: false,
+            };
+            let (name, alarm) = (name.to_owned(), self.names.plain(name, 255));
+            w.add(name, Alarm { name: alarm, description: description.to_owned(), metric, limit, minutes })
+        };
+        [
+            alarm("polybot-errors", "The bot answers Telegram with errors", "HTTPCode_Target_5XX_Count", "Sum", 5.0, 2),
+            alarm(
+                "polybot-unhealthy",
+                "An instance of the bot does not get healthy",
+                "UnHealthyHostCount",
+                "Maximum",
+                0.0,
+                10,
+            ),
+        ]
+    }
+
+    /// Jobs that wait too long, and jobs that nobody could do. Dead letters stay for days: only new ones ring.
+    fn alarms_of_yolo5(&self, w: &mut Wanted, queues: &Queues) -> [Handle<Alarm>; 2] {
+        let mut alarm =
+            |name: &str, description: &str, queue: &Handle<Queue>, metric: &str, growth, limit: f64, minutes| {
+                // The last part of an ARN of a queue is its name.
+                let of = queue.out(|o| o.arn.0.rsplit(':').next().unwrap_or_default().to_owned());
+                let metric = Metric {
+                    namespace: "AWS/SQS".to_owned(),
+                    name: metric.to_owned(),
+                    dimensions: vec![("QueueName".to_owned(), of)],
+                    statistic: "Maximum".to_owned(),
+                    growth,
+                };
+                let (name, alarm) = (name.to_owned(), self.names.plain(name, 255));
+                w.add(name, Alarm { name: alarm, description: description.to_owned(), metric, limit, minutes })
+            };
+        [
+            alarm(
+                "yolo5-age",
+                "A job waits for more than ten minutes",
+                &queues.identify,
+                "ApproximateAgeOfOldestMessage",
+                false,
+                600.0,
+                5,
+            ),
+            alarm(
+                "yolo5-dead",
+                "Jobs end as dead letters",
+                &queues.identify_dead,
+                "ApproximateNumberOfMessagesVisible",
+                true,
+                0.0,
+                1,
+            ),
+        ]
+    }
+
     /// The load balancer over all zones, its one listener and target group, and the host name.
-    fn edge(&self, w: &mut Wanted, network: &Network, groups: &Groups, certificate: &Shown) -> Handle<TargetGroup> {
+    fn edge(
+        &self,
+        w: &mut Wanted,
+        network: &Network,
+        groups: &Groups,
+        certificate: &Shown,
+    ) -> (Handle<LoadBalancer>, Handle<TargetGroup>) {
         let text = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let balancer = w.add(
             "bot",
@@ -608,7 +721,7 @@ impl Builder<'_> {
                 target_zone: balancer.out(|o| o.zone.clone()),
             },
         );
-        targets
+        (balancer, targets)
     }
 
     fn key(&self, w: &mut Wanted) -> Option<Input<String>> {
@@ -652,6 +765,7 @@ impl Builder<'_> {
             secrets: known.secrets.into_iter().map(|(_, name)| name).collect(),
             repository: self.names.plain(service.name(), 256),
             log_group: self.log_group(service),
+            group: self.names.plain(service.name(), 255),
         }
     }
 
@@ -744,11 +858,9 @@ impl Builder<'_> {
             health: "EC2".to_owned(),
             grace: 300,
             version,
-            rollout: scaling_group::Rollout::default(),
             notify,
             metrics: true,
             suspended: BTreeSet::new(),
-            failed: None,
         }
     }
 
@@ -802,6 +914,9 @@ impl Environment<'_> {
             (env::IDENTIFY_QUEUE_URL, self.queues.identify.out(|o| o.url.clone())),
             (env::RESULTS_QUEUE_URL, self.queues.results.out(|o| o.url.clone())),
             (env::CONFIDENCE, Input::Known(confidence.to_string())),
+            // Names that follow from the spec: the group and its hook come after what its instances are made from.
+            (env::SCALING_GROUP, Input::Known(b.names.plain(Service::Yolo5.name(), 255))),
+            (env::TERMINATION_HOOK, Input::Known(b.names.plain(TERMINATION, 255))),
         ];
         self.with_common(b, all)
     }

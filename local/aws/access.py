@@ -61,6 +61,8 @@ def wanted(account, region, service, environ, body):
     """The actions of a request and the resources they are on."""
     if service == "sts":
         return []
+    # CloudWatch signs with a name of its own.
+    service = "cloudwatch" if service == "monitoring" else service
     if service == "s3":
         bucket, _, key = environ.get("PATH_INFO", "/").lstrip("/").partition("/")
         method = environ["REQUEST_METHOD"]

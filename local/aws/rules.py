@@ -28,10 +28,15 @@ DATA = re.compile("(Message|MessageBatch|Visibility|Item)$")
 
 # Switches, set over `POST /_local/switch {"name": value}`.
 SWITCHES = {
-    # Seconds that an instance refresh takes.
-    "refresh_seconds": 1.0,
+    # Logical seconds in a real one for scaling groups (fleets.py); 0 stops them until somebody advances the clock.
+    "clock_rate": 600.0,
+    # Logical seconds until an instance is healthy, and until one that is not is given up (AWS: about an hour).
+    "boot_seconds": 60.0,
+    "health_patience": 600.0,
     # Launch-template versions (numbers) whose instances never get healthy.
     "unhealthy_versions": [],
+    # Whether target tracking moves the size of groups.
+    "tracking": False,
     # Seconds after the deletion of a queue in which its name cannot be used again (AWS: 60).
     "queue_cooldown": 0.0,
     # The n-th write call from now is held for ever: before AWS acts on it, or after, when only the answer is missing.
@@ -76,7 +81,8 @@ def wrap(owner, name):
 
 
 def install():
-    for patch in (dynamodb, s3, iam, ec2, autoscaling, elb, acm, route53, secrets, ecr, sqs, launch_templates):
+    import fleets
+    for patch in (dynamodb, s3, iam, ec2, autoscaling, fleets.install, elb, acm, route53, secrets, ecr, sqs, launch_templates):
         patch()
 
 
@@ -393,7 +399,6 @@ def autoscaling():
         template, version = self.ec2_launch_template, self.launch_template_version
         if template:
             data = template.get_version(version).data if not hasattr(version, "data") else version.data
-            number = getattr(version, "number", version)
             backend = self.autoscaling_backend.ec2_backend
             for state in self.instance_states:
                 if state.instance.id not in before:
@@ -403,7 +408,6 @@ def autoscaling():
                         state.instance.security_groups = groups
                         for nic in state.instance.nics.values():
                             nic._group_set = groups
-                    state.instance.template_version = number
         return result
 
     def profiles(self):
@@ -426,13 +430,6 @@ def autoscaling():
     original_put = AutoScalingResponse.put_scaling_policy
     AutoScalingResponse.put_scaling_policy = put_scaling_policy
 
-    # A group takes its policies with it when it goes.
-    @wrap(AutoScalingBackend, "delete_auto_scaling_group")
-    def delete(original, self, group_name):
-        for name in [n for n, p in self.policies.items() if p.auto_scaling_group_name == group_name]:
-            del self.policies[name]
-        return original(self, group_name)
-
     # Without a list of metrics all of them are turned on.
     @wrap(FakeAutoScalingGroup, "enable_metrics_collection")
     def enable_metrics(original, self, metrics):
@@ -440,13 +437,6 @@ def autoscaling():
                                           "GroupPendingInstances", "GroupStandbyInstances", "GroupTerminatingInstances",
                                           "GroupTotalInstances"])
     AutoScalingResponse.disable_metrics_collection = lambda self: (setattr(group_of(self), "metrics", []), EmptyResult())[1]
-
-    def group_of(self):
-        name = self._get_param("AutoScalingGroupName")
-        group = self.autoscaling_backend.autoscaling_groups.get(name)
-        if not group:
-            raise Refusal("ValidationError", f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found")
-        return group
 
     # Scaling notifications: a topic hears of exactly the events of the last call for it.
     def put_notification_configuration(self):
@@ -466,69 +456,17 @@ def autoscaling():
         group_of(self).__dict__.setdefault("notifications", {}).pop(self._get_param("TopicARN"), None)
         return EmptyResult()
 
-    # Instance refresh: takes time, brings the desired configuration only when it succeeds, and goes back (or not) when the
-    # new version's instances never get healthy.
-    def settle(group):
-        for refresh in group.__dict__.setdefault("refreshes", []):
-            if refresh["Status"] not in ("Pending", "InProgress"):
-                continue
-            share = min(1.0, (time.time() - refresh["begun"]) / max(SWITCHES["refresh_seconds"], 0.001))
-            refresh["Status"] = "InProgress"
-            refresh["PercentageComplete"] = int(share * 100)
-            wish = (refresh.get("DesiredConfiguration") or {}).get("LaunchTemplate")
-            number = int(wish["Version"]) if wish else None
-            if share < 1.0:
-                continue
-            if number in SWITCHES["unhealthy_versions"]:
-                back = (refresh.get("Preferences") or {}).get("AutoRollback") in (True, "true", "True")
-                refresh["Status"] = "RollbackSuccessful" if back else "Failed"
-                refresh["StatusReason"] = f"Instances of version {number} failed their health checks"
-                continue
-            if wish:
-                group._set_launch_configuration(None, wish, None)
-            size = len(group.instance_states)
-            group.set_desired_capacity(0)
-            group.set_desired_capacity(size)
-            refresh["Status"] = "Successful"
-
-    def start_instance_refresh(self):
-        group = group_of(self)
-        settle(group)
-        if any(r["Status"] in ("Pending", "InProgress") for r in group.refreshes):
-            raise Refusal("InstanceRefreshInProgress", "An Instance Refresh is already in progress and blocks the execution "
-                          "of this Instance Refresh.")
-        refresh = {
-            "InstanceRefreshId": f"refresh-{len(group.refreshes) + 1}",
-            "AutoScalingGroupName": group.name,
-            "Status": "Pending",
-            "PercentageComplete": 0,
-            "begun": time.time(),
-            "DesiredConfiguration": self._get_param("DesiredConfiguration"),
-            "Preferences": self._get_param("Preferences"),
-        }
-        group.refreshes.insert(0, refresh)
-        return ActionResult({"InstanceRefreshId": refresh["InstanceRefreshId"]})
-
-    def describe_instance_refreshes(self):
-        group = group_of(self)
-        settle(group)
-        rows = [{k: v for k, v in r.items() if k != "begun"} for r in group.refreshes]
-        return ActionResult({"InstanceRefreshes": rows[: self._get_int_param("MaxRecords") or 50]})
-
-    def end(self, status):
-        group = group_of(self)
-        settle(group)
-        running = [r for r in group.refreshes if r["Status"] in ("Pending", "InProgress")]
-        if not running:
-            raise Refusal("ActiveInstanceRefreshNotFound", "No in progress or pending Instance Refresh found")
-        running[0]["Status"] = status
-        return ActionResult({"InstanceRefreshId": running[0]["InstanceRefreshId"]})
-
-    for function in (put_notification_configuration, describe_notification_configurations,
-                     delete_notification_configuration, start_instance_refresh, describe_instance_refreshes):
+    for function in (put_notification_configuration, describe_notification_configurations, delete_notification_configuration):
         setattr(AutoScalingResponse, function.__name__, function)
-    AutoScalingResponse.cancel_instance_refresh = lambda self: end(self, "Cancelled")
-    AutoScalingResponse.rollback_instance_refresh = lambda self: end(self, "RollbackSuccessful")
+
+
+def group_of(self):
+    """The group that a call of Auto Scaling names."""
+    name = self._get_param("AutoScalingGroupName")
+    group = self.autoscaling_backend.autoscaling_groups.get(name)
+    if not group:
+        raise Refusal("ValidationError", f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found")
+    return group
 
 
 def elb():
@@ -872,6 +810,7 @@ class Control:
         return f"{service}:{action.group(1).decode() if action else '?'}"
 
     def control(self, path, environ, start_response):
+        import fleets
         if path.startswith("/_local/imds/"):
             status, text = imds.serve(ACCOUNT, path[len("/_local/imds/"):], environ, SWITCHES["spot_interrupted"])
             headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(text))), (imds.TTL, "21600")]
@@ -883,8 +822,13 @@ class Control:
             unknown = set(body) - set(SWITCHES)
             if unknown:
                 return answer(start_response, "400 Bad Request", {"error": f"no switch {sorted(unknown)}"})
+            # What has passed by now was at the old rate.
+            fleets.control("/_local/fleet", {})
             SWITCHES.update(body)
             return answer(start_response, "200 OK", SWITCHES)
+        told = fleets.control(path, body)
+        if told is not None:
+            return answer(start_response, "200 OK", told)
         if path == "/_local/held":
             self.held.wait()
             self.held.clear()

@@ -118,6 +118,34 @@ impl LocalAws {
         Ok(())
     }
 
+    /// Moves the clock of scaling groups (switch `clock_rate`) on by so many logical seconds; what every group then has.
+    pub async fn advance(&self, seconds: u32) -> anyhow::Result<serde_json::Value> {
+        let url = format!("{}/_local/advance", self.endpoint);
+        let body = serde_json::json!({ "seconds": seconds });
+        Ok(reqwest::Client::new().post(url).json(&body).send().await?.error_for_status()?.json().await?)
+    }
+
+    /// What every scaling group has now: sizes, refreshes, instances with their versions.
+    pub async fn fleet(&self) -> anyhow::Result<serde_json::Value> {
+        let url = format!("{}/_local/fleet", self.endpoint);
+        Ok(reqwest::get(url).await?.error_for_status()?.json().await?)
+    }
+
+    /// Scripts the mean CPU of a group, percent: what target tracking sees with the switch `tracking`.
+    pub async fn cpu(&self, group: &str, percent: f64) -> anyhow::Result<()> {
+        let url = format!("{}/_local/cpu", self.endpoint);
+        let body = serde_json::json!({ group: percent });
+        reqwest::Client::new().post(url).json(&body).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Every moment so far at which something changed in a scaling group.
+    pub async fn moments(&self, group: &str) -> anyhow::Result<Vec<Moment>> {
+        let url = format!("{}/_local/fleet/events", self.endpoint);
+        let all: Vec<Moment> = reqwest::get(url).await?.error_for_status()?.json().await?;
+        Ok(all.into_iter().filter(|m| m.group == group).collect())
+    }
+
     /// Waits until the call that a `hold_…` switch names has come and is held.
     pub async fn held(&self) -> anyhow::Result<()> {
         let url = format!("{}/_local/held", self.endpoint);
@@ -130,6 +158,25 @@ impl LocalAws {
         let url = format!("{}/_local/calls", self.endpoint);
         Ok(reqwest::Client::new().get(url).send().await?.error_for_status()?.json().await?)
     }
+}
+
+/// A moment at which something changed in a scaling group.
+#[derive(Clone, Debug, serde::Deserialize)]
+pub struct Moment {
+    /// Logical seconds.
+    pub at: f64,
+    /// The group.
+    pub group: String,
+    /// What happened.
+    pub what: String,
+    /// Instances that the group wanted.
+    pub desired: u32,
+    /// Instances that were there, without those on their way out.
+    pub total: u32,
+    /// Those of them that were healthy.
+    pub healthy: u32,
+    /// Healthy ones by version.
+    pub versions: std::collections::BTreeMap<String, u32>,
 }
 
 /// What an instance gets from its profile.

@@ -59,6 +59,12 @@ impl Error {
         }
     }
 
+    /// An answer of a service that is asked without an SDK; no code where no answer came.
+    pub(super) fn answered(service: &str, operation: &str, code: &str, message: String) -> Self {
+        let reason = if code.is_empty() { Reason::Unreachable } else { classify(service, operation, code, &message) };
+        Self { service: service.to_owned(), operation: operation.to_owned(), code: code.to_owned(), message, reason }
+    }
+
     /// A state that passes, found out by looking rather than by an error of AWS.
     pub fn not_yet(service: &str, operation: &str, message: impl Into<String>) -> Self {
         Self {

@@ -1,6 +1,6 @@
 //! One account and region: the clients, limits and lists that all stacks in it share.
 
-use super::{Error, Limits, Result, calls::Counted, view::Lists};
+use super::{CloudWatch, Error, Limits, Result, calls::Counted, view::Lists};
 use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -24,6 +24,8 @@ pub struct Region {
     pub acm: aws_sdk_acm::Client,
     /// Auto Scaling.
     pub autoscaling: aws_sdk_autoscaling::Client,
+    /// CloudWatch.
+    pub cloudwatch: CloudWatch,
     /// DynamoDB.
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// EC2 and VPC.
@@ -107,7 +109,7 @@ impl Region {
 
     /// Clients of an account that is known. Asks AWS nothing.
     pub fn of(config: &SdkConfig, limits: &Limits, account: String, identity: String) -> Self {
-        let http = config.http_client().unwrap_or_else(https);
+        let (http, pool) = (config.http_client().unwrap_or_else(https), crate::telegram::client());
         let once = config.to_builder().retry_config(RetryConfig::disabled()).build();
         // A path instead of a host name reaches a bucket on any endpoint that is not AWS's own.
         let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(config.endpoint_url().is_some());
@@ -119,6 +121,7 @@ impl Region {
             region: config.region().map(ToString::to_string).unwrap_or_default(),
             acm: client!(aws_sdk_acm, config, limits.of("acm"), http),
             autoscaling: client!(aws_sdk_autoscaling, config, limits.of("autoscaling"), http),
+            cloudwatch: CloudWatch::new(config, pool.clone()),
             dynamodb: client!(aws_sdk_dynamodb, config, limits.of("dynamodb"), http),
             ec2: client!(aws_sdk_ec2, config, ec2, http),
             ec2_once: client!(aws_sdk_ec2, &once, ec2, http),
@@ -133,7 +136,7 @@ impl Region {
             sqs: client!(aws_sdk_sqs, config, limits.of("sqs"), http),
             ssm: client!(aws_sdk_ssm, config, limits.of("ssm"), http),
             trail: client!(aws_sdk_cloudtrail, config, limits.of("cloudtrail"), http),
-            http: crate::telegram::client(),
+            http: pool,
             lists: Lists::default(),
         }
     }

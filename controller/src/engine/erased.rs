@@ -17,6 +17,7 @@ pub(super) trait Node: Send + Sync {
     fn name(&self) -> Option<String>;
     fn inputs(&mut self) -> Vec<&mut dyn Slot>;
     fn keep(&mut self, live: &dyn Any);
+    fn phase(&self, live: &dyn Any) -> Phase;
     fn changes(&self, live: &dyn Any) -> Vec<Change>;
     /// Twelve hexadecimal digits over what the spec says about this resource.
     fn intent(&self) -> String;
@@ -48,6 +49,9 @@ impl<R: Resource> Node for R {
         if let Some(live) = live::<R>(any) {
             Resource::keep(self, &live.state);
         }
+    }
+    fn phase(&self, any: &dyn Any) -> Phase {
+        live::<R>(any).map_or(Phase::Ready, |live| Resource::phase(self, live))
     }
     fn changes(&self, any: &dyn Any) -> Vec<Change> {
         live::<R>(any).map_or_else(Vec::new, |live| Resource::changes(self, &live.state))

@@ -1,7 +1,7 @@
 //! The planner: compares what is wanted with what was found. Pure.
 
 use super::{
-    Address, Change, Found, How, Observed, Outputs, Owner, Phase, Tags, Wanted, differs_as,
+    Address, Change, Found, How, Observed, Outputs, Owner, Phase, Resource, Tags, Wanted, differs_as,
     erased::{Node, fill},
     memory::{Memory, Remembered},
 };
@@ -131,6 +131,13 @@ pub struct Plan {
     /// What the spec says to leave alone.
     pub ignored: Vec<Ignored>,
     pub(super) known: Outputs,
+}
+
+impl Plan {
+    /// What the wanted resource of this name offers to others, where it exists and is not about to be replaced.
+    pub fn output<R: Resource>(&self, name: &str) -> Option<&R::Output> {
+        self.known.stable(&Address::new(R::KIND, name))
+    }
 }
 
 /// What the planner may do with data.
@@ -305,9 +312,9 @@ impl Builder<'_> {
         let altering = changes.iter().any(|c| c.alters_output);
         changes.extend(tag_changes);
         let blocked = |why: &str, changes| Action::Blocked(why.to_owned(), changes);
-        let action = match (&live.phase, how, absent) {
-            (Phase::Pending(why), _, _) => Some(Action::Wait(why.clone(), changes)),
-            (Phase::Failed(why), _, _) => Some(blocked(why, changes)),
+        let action = match (node.phase(&*live.live), how, absent) {
+            (Phase::Pending(why), _, _) => Some(Action::Wait(why, changes)),
+            (Phase::Failed(why), _, _) => Some(blocked(&why, changes)),
             (_, _, Some(why)) => Some(Action::Wait(why, vec![])),
             _ if changes.is_empty() => None,
             (_, How::InPlace, None) => Some(Action::Update(changes)),
@@ -518,14 +525,20 @@ fn add_removals(
             })
             .collect();
         // The newest spares of an address stay, so that there is something to go back to.
-        surplus.sort_by(|a, b| observed.found[*b].since.cmp(&observed.found[*a].since));
+        // One that failed is no good for that.
+        surplus.sort_by_key(|i| {
+            let f = &observed.found[*i];
+            (matches!(f.phase, Phase::Failed(_)), Reverse(f.since))
+        });
         let mut spares: BTreeMap<&Address, usize> = BTreeMap::new();
         for i in surplus {
             let f = &observed.found[i];
             let replaced = matches!(fates.get(&i), Some(Fate::Replaced(_)));
             let spare = spares.entry(&f.address).or_default();
             *spare += 1;
-            if wished.contains(&f.address) && *spare <= kind.spares() {
+            // Nor does one go that something which stays still refers to.
+            let used = || observed.found.iter().any(|g| g.refers_to(f) && wished.contains(&g.address));
+            if kind.spares() > 0 && wished.contains(&f.address) && (*spare <= kind.spares() || used()) {
                 fates.insert(i, Fate::Kept);
                 continue;
             }

@@ -58,6 +58,11 @@ pub trait Resource: Clone + fmt::Debug + Send + Sync + 'static {
     }
     /// Takes over what only the live one can say (a size that the autoscaler owns, an image that still exists).
     fn keep(&mut self, _live: &Self) {}
+    /// How far the live one is, seen from this wish: work in progress that goes elsewhere need not be waited for, and what went
+    /// wrong with another wish is no failure of this one.
+    fn phase(&self, live: &Live<Self>) -> Phase {
+        live.phase.clone()
+    }
     /// Pure. What differs, and how AWS lets it be changed. Implementations destructure `self` without `..`, so that a new
     /// field has to say how it changes.
     fn changes(&self, live: &Self) -> Vec<Change>;

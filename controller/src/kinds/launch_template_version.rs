@@ -4,7 +4,7 @@
 use super::{Arn, GroupId, TemplateId, launch_template::Templates, same_set};
 use crate::{
     aws::{Aws, Error, Result, View},
-    engine::{Change, How, Input, Live, Owner, Resource, Slot, Tags, differs, differs_as},
+    engine::{Change, How, Input, Live, Owner, Phase, Resource, Slot, Tags, differs, differs_as},
 };
 use aws_sdk_ec2::types::{
     InstanceType, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
@@ -109,6 +109,14 @@ pub struct Version {
     pub number: i64,
 }
 
+impl Version {
+    /// Reads what `Display` writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (template, number) = text.split_once('/')?;
+        Some(Self { template: template.to_owned(), number: number.parse().ok()? })
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.template, self.number)
@@ -128,6 +136,11 @@ impl Resource for LaunchTemplateVersion {
         slots.extend(self.groups.iter_mut().map(|g| g as &mut dyn Slot));
         slots.extend(self.key_name.iter_mut().map(|k| k as &mut dyn Slot));
         slots
+    }
+
+    /// How it fared is the rollout's concern; what is wished for stands as it is.
+    fn phase(&self, _: &Live<Self>) -> Phase {
+        Phase::Ready
     }
 
     fn keep(&mut self, live: &Self) {
@@ -170,11 +183,15 @@ impl Resource for LaunchTemplateVersion {
         match (user_data.render(), live.user_data.render()) {
             (Some(want), Some(have)) if want == have => {}
             (Some(want), Some(have)) => {
-                for (line, (from, to)) in differing_lines(&have, &want).into_iter().enumerate() {
-                    if line < 5 {
-                        changes.push(differs_as("user_data", from, to, new));
-                    }
+                // Another image is told as such, whether its tag was changed in the spec or moved in the registry.
+                let (from, to) = (container(&have), container(&want));
+                let text = |c: Option<&str>| c.unwrap_or("none").to_owned();
+                if from != to {
+                    changes.push(differs_as("container", text(from), text(to), new));
                 }
+                let have = from.map_or_else(|| have.clone(), |from| have.replace(from, &text(to)));
+                let lines = if have == want { vec![] } else { differing_lines(&have, &want) };
+                changes.extend(lines.into_iter().take(5).map(|(from, to)| differs_as("user_data", from, to, new)));
             }
             _ => changes.push(differs_as("user_data", "(known)", "(known later)", new)),
         }
@@ -214,7 +231,15 @@ impl Resource for LaunchTemplateVersion {
             .filter_map(|(_, v)| v.launch_template_data().and_then(|d| d.image_id()).map(ToOwned::to_owned))
             .collect();
         let existing = existing_images(view, images).await?;
-        Ok(ours.into_iter().map(|(name, v)| read(name, &v, &existing)).collect())
+        let histories = super::rollout::histories(view).await?;
+        let read = |(name, v): (String, Ec2Version)| {
+            let live = read(name, &v, &existing);
+            // One that could not be rolled out is the first to be cleared away.
+            let failure =
+                histories.failure(&live.output).map(|why| Phase::Failed(format!("its rollout failed: {why}")));
+            Live { phase: failure.unwrap_or(Phase::Ready), ..live }
+        };
+        Ok(ours.into_iter().map(read).collect())
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<Version> {
@@ -342,6 +367,16 @@ fn read(name: String, version: &Ec2Version, existing: &BTreeSet<String>) -> Live
     let since = version.create_time().and_then(|t| time::OffsetDateTime::from_unix_timestamp(t.secs()).ok());
     let id = output.to_string();
     Live { since, owner: Owner::Ours, ..Live::ready(name, id, state, output) }
+}
+
+/// The container image that user data names by its digest: `host/repository@sha256:…`.
+pub fn container(user_data: &str) -> Option<&str> {
+    let at = user_data.find("@sha256:")?;
+    let start =
+        user_data[..at].rfind(|c: char| c.is_whitespace() || c == '"' || c == '\'' || c == '=').map_or(0, |i| i + 1);
+    let rest = &user_data[start..];
+    let end = rest.find(|c: char| c.is_whitespace() || c == '"' || c == '\'').unwrap_or(rest.len());
+    Some(&rest[..end])
 }
 
 /// Lines that are in one text and not in the other, paired in order.

@@ -1,16 +1,11 @@
-//! A service's instances. A new launch-template version reaches them by an instance refresh, never by touching the group first:
-//! the group's stored version changes only when the refresh has succeeded, so a failed one leaves the good version in place.
+//! A service's instances: how many, where, and who looks after them. Which version they run is the rollout's concern.
 
-use super::{Arn, SubnetId, gone, launch_template_version::Version, of_any_stack_asg, same_set};
+use super::{Arn, SubnetId, gone, launch_template_version::Version, of_any_stack_asg, rollout, same_set};
 use crate::{
-    aws::{Aws, Error, Result, TagTarget, View, tags},
+    aws::{Aws, Result, TagTarget, View, tags},
     engine::{Change, How, Input, Live, Phase, Resource, Slot, Tags, differs, differs_as},
 };
-use aws_sdk_autoscaling::types::{
-    AutoScalingGroup, DesiredConfiguration, InstanceRefresh, InstanceRefreshStatus, LaunchTemplateSpecification,
-    NotificationConfiguration, RefreshPreferences,
-};
-use futures::future::try_join_all;
+use aws_sdk_autoscaling::types::{AutoScalingGroup, NotificationConfiguration};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A scaling group.
@@ -32,31 +27,14 @@ pub struct ScalingGroup {
     pub health: String,
     /// Seconds that a new instance has until its health counts.
     pub grace: i32,
-    /// What its instances are made from.
+    /// What its first instances are made from. Not compared: other versions come by a [`rollout::Rollout`].
     pub version: Input<Version>,
-    /// How a new version is rolled out. Not a state of the group.
-    pub rollout: Rollout,
     /// Who hears of scaling events.
     pub notify: Option<Input<Arn>>,
     /// Whether the group's own metrics are on (free, and what backlog scaling reads).
     pub metrics: bool,
     /// Processes that somebody suspended; none are wanted.
     pub suspended: BTreeSet<String>,
-    /// Of a live one: the version whose last rollout failed, and why.
-    pub failed: Option<(Version, String)>,
-}
-
-/// How a new version is rolled out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rollout {
-    /// Percent of the wanted size that stays healthy.
-    pub min_healthy: i32,
-    /// Percent of the wanted size at most.
-    pub max_healthy: i32,
-    /// Seconds that the new version is watched before it counts as good.
-    pub bake: i32,
-    /// Whether a failed one goes back by itself.
-    pub auto_rollback: bool,
 }
 
 /// The events that are told of.
@@ -66,9 +44,6 @@ const EVENTS: [&str; 4] = [
     "autoscaling:EC2_INSTANCE_TERMINATE",
     "autoscaling:EC2_INSTANCE_TERMINATE_ERROR",
 ];
-
-const BLOCKED: &str =
-    "its last rollout failed; change the spec (another image or setting), and the next version is tried";
 
 /// The scaling groups that bear a stack's tag.
 pub(crate) struct Groups(pub Vec<AutoScalingGroup>);
@@ -118,17 +93,11 @@ impl Resource for ScalingGroup {
             target_groups,
             health,
             grace,
-            version,
-            rollout: _,
+            version: _,
             notify,
             metrics,
             suspended,
-            failed: _,
         } = self;
-        let rolled = match (&live.failed, version) {
-            (Some((failed, _)), Input::Known(wanted)) if failed == wanted => How::Blocked(BLOCKED),
-            _ => How::InPlace,
-        };
         let mut changes: Vec<_> = [
             differs("name", name, &live.name, How::CreateFirst),
             differs("min", min, &live.min, How::InPlace),
@@ -143,10 +112,6 @@ impl Resource for ScalingGroup {
         .into_iter()
         .flatten()
         .collect();
-        if version != &live.version {
-            let show = |v: &Input<Version>| v.known().map_or_else(|| format!("{v:?}"), ToString::to_string);
-            changes.push(differs_as("version", show(&live.version), show(version), rolled));
-        }
         if !same_set(subnets, &live.subnets) {
             changes.push(differs_as("subnets", format!("{:?}", live.subnets), format!("{subnets:?}"), How::InPlace));
         }
@@ -158,8 +123,8 @@ impl Resource for ScalingGroup {
     }
 
     fn intent(&self) -> String {
-        let Self { name, min, max, subnets, target_groups, health, grace, version, notify, metrics, .. } = self;
-        format!("{name} {min} {max} {subnets:?} {target_groups:?} {health} {grace} {version:?} {notify:?} {metrics}")
+        let Self { name, min, max, subnets, target_groups, health, grace, notify, metrics, .. } = self;
+        format!("{name} {min} {max} {subnets:?} {target_groups:?} {health} {grace} {notify:?} {metrics}")
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
@@ -174,7 +139,7 @@ impl Resource for ScalingGroup {
         while let Some(n) = pages.next().await {
             notifications.push(n?);
         }
-        try_join_all(groups.iter().map(|g| read(view, g, &notifications))).await
+        Ok(groups.iter().map(|g| read(view, g, &notifications)).collect())
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<String> {
@@ -189,7 +154,7 @@ impl Resource for ScalingGroup {
             .set_target_group_arns(Some(arns(&self.target_groups)?))
             .health_check_type(&self.health)
             .health_check_grace_period(self.grace)
-            .launch_template(specification(self.version.get()?))
+            .launch_template(rollout::specification(self.version.get()?))
             .set_tags(Some(tags::scaling_group_tags(&self.name, tags)));
         call.send().await?;
         self.set_metrics(aws).await?;
@@ -239,9 +204,6 @@ impl Resource for ScalingGroup {
             let call = aws.autoscaling.resume_processes().auto_scaling_group_name(&self.name);
             call.set_scaling_processes(Some(processes)).send().await?;
         }
-        if of(&["version"]) {
-            self.roll_out(aws).await?;
-        }
         Ok(live.output.clone())
     }
 
@@ -285,62 +247,14 @@ impl ScalingGroup {
         }
         Ok(())
     }
-
-    async fn roll_out(&self, aws: &Aws) -> Result<()> {
-        let Rollout { min_healthy, max_healthy, bake, auto_rollback } = self.rollout;
-        let preferences = RefreshPreferences::builder()
-            .min_healthy_percentage(min_healthy)
-            .max_healthy_percentage(max_healthy)
-            .bake_time(bake)
-            .auto_rollback(auto_rollback)
-            .skip_matching(true)
-            .build();
-        let wish = DesiredConfiguration::builder().launch_template(specification(self.version.get()?)).build();
-        let call = aws.autoscaling.start_instance_refresh().auto_scaling_group_name(&self.name);
-        call.desired_configuration(wish).preferences(preferences).send().await?;
-        Ok(())
-    }
-}
-
-fn specification(version: &Version) -> LaunchTemplateSpecification {
-    let builder = LaunchTemplateSpecification::builder().launch_template_id(&version.template);
-    builder.version(version.number.to_string()).build()
 }
 
 fn arns(inputs: &[Input<Arn>]) -> Result<Vec<String>> {
     inputs.iter().map(|a| a.get().map(ToString::to_string)).collect()
 }
 
-/// The version a specification names; `$Latest` and `$Default` are none of ours, and never equal one.
-fn version_of(specification: Option<&LaunchTemplateSpecification>) -> Option<Version> {
-    let s = specification?;
-    Some(Version { template: s.launch_template_id()?.to_owned(), number: s.version()?.parse().unwrap_or(-1) })
-}
-
-async fn read(
-    view: &View,
-    group: &AutoScalingGroup,
-    notifications: &[NotificationConfiguration],
-) -> Result<Live<ScalingGroup>> {
+fn read(view: &View, group: &AutoScalingGroup, notifications: &[NotificationConfiguration]) -> Live<ScalingGroup> {
     let name = group.auto_scaling_group_name().unwrap_or_default();
-    let call = view.autoscaling.describe_instance_refreshes().auto_scaling_group_name(name).max_records(1);
-    let latest = match call.send().await.map_err(Error::from) {
-        Ok(refreshes) => refreshes.instance_refreshes.unwrap_or_default().into_iter().next(),
-        Err(e) if e.is_not_found() => None,
-        Err(e) => return Err(e),
-    };
-    // A refresh that ended between the two calls has changed the group since it was read.
-    let newer = match &latest {
-        Some(r)
-            if r.status() == Some(&InstanceRefreshStatus::Successful)
-                && brought(r) != version_of(group.launch_template()) =>
-        {
-            let call = view.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(name);
-            call.send().await?.auto_scaling_groups.unwrap_or_default().into_iter().next()
-        }
-        _ => None,
-    };
-    let group = newer.as_ref().unwrap_or(group);
     let tags: Tags = tags::read(group.tags().iter().map(|t| (t.key(), t.value())));
     let (owner, logical) = view.ownership.of(ScalingGroup::KIND, &tags, name);
     let mut events: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -354,7 +268,6 @@ async fn read(
         let mark = if *e == all && events.len() == 1 { "" } else { " (other events)" };
         Input::Known(Arn(format!("{topic}{mark}")))
     });
-    let instance_version = group.launch_template();
     let state = ScalingGroup {
         name: name.to_owned(),
         min: group.min_size().unwrap_or_default(),
@@ -370,41 +283,15 @@ async fn read(
         target_groups: group.target_group_arns().iter().map(|a| Input::Known(a.as_str().into())).collect(),
         health: group.health_check_type().unwrap_or_default().to_owned(),
         grace: group.health_check_grace_period().unwrap_or_default(),
-        version: version_of(instance_version).map_or_else(|| Input::Absent("none".to_owned()), Input::Known),
-        rollout: Rollout::default(),
+        version: Input::Absent("told by the rollout".to_owned()),
         notify,
         metrics: !group.enabled_metrics().is_empty(),
         suspended: group.suspended_processes().iter().filter_map(|p| p.process_name().map(ToOwned::to_owned)).collect(),
-        failed: latest.as_ref().and_then(failed),
     };
-    let phase = match (group.status(), latest.as_ref().filter(|r| is_running(r))) {
-        (Some(status), _) => Phase::Deleting(status.to_owned()),
-        (None, Some(refresh)) => {
-            Phase::Pending(format!("instance refresh at {} %", refresh.percentage_complete().unwrap_or(0)))
-        }
-        (None, None) => Phase::Ready,
-    };
+    let phase = group.status().map_or(Phase::Ready, |status| Phase::Deleting(status.to_owned()));
     let since = group.created_time().and_then(|t| time::OffsetDateTime::from_unix_timestamp(t.secs()).ok());
     // A version is part of its template, and the template must outlive the group.
-    let refs = instance_version.and_then(|v| v.launch_template_id()).map(ToOwned::to_owned).into_iter().collect();
-    Ok(Live { phase, owner, tags: Some(tags), since, refs, ..Live::ready(logical, name, state, name.to_owned()) })
-}
-
-fn is_running(refresh: &InstanceRefresh) -> bool {
-    use InstanceRefreshStatus as S;
-    matches!(refresh.status(), Some(S::Pending | S::InProgress | S::Cancelling | S::RollbackInProgress | S::Baking))
-}
-
-/// The version that the last refresh failed to bring, if it failed.
-fn failed(refresh: &InstanceRefresh) -> Option<(Version, String)> {
-    use InstanceRefreshStatus as S;
-    let bad = matches!(refresh.status(), Some(S::Failed | S::RollbackFailed | S::RollbackSuccessful));
-    let version = brought(refresh);
-    let why = refresh.status_reason().unwrap_or("AWS gave no reason").to_owned();
-    version.filter(|_| bad).map(|v| (v, why))
-}
-
-/// The version that a refresh brings.
-fn brought(refresh: &InstanceRefresh) -> Option<Version> {
-    version_of(refresh.desired_configuration()?.launch_template())
+    let refs =
+        group.launch_template().and_then(|v| v.launch_template_id()).map(ToOwned::to_owned).into_iter().collect();
+    Live { phase, owner, tags: Some(tags), since, refs, ..Live::ready(logical, name, state, name.to_owned()) }
 }

@@ -76,9 +76,7 @@ pub fn of(step: &Step) -> (Risk, &'static str) {
             (Risk::Outage, "the old one must go before the new one can be made")
         }
         Action::Replace(_) => (Risk::None, "the old one serves until the new one does"),
-        Action::Update(_) if kind == "scaling_group" && fields(&["version"]) => {
-            (Risk::Restart, "instances are replaced, a few at a time")
-        }
+        Action::Update(_) if kind == "rollout" => (Risk::Restart, "instances are replaced, a few at a time"),
         Action::Update(_) if kind == "scaling_group" && fields(&["min", "max", "desired"]) => {
             (Risk::Restart, "instances may come and go")
         }

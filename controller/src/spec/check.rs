@@ -1,6 +1,6 @@
 //! Rules that types cannot say. Each fault names the field and how to mend it.
 
-use super::{Billing, Cidr, PolybotStack};
+use super::{Billing, Cidr, PolybotStack, pattern::Pattern};
 use std::collections::BTreeMap;
 
 /// Path, message and hint.
@@ -110,6 +110,13 @@ pub fn check(stack: &PolybotStack) -> Vec<Found> {
                 path,
                 "an image is given by exactly one of tag, digest and uri".to_owned(),
                 "for example { tag: v1.0.0 }",
+            );
+        }
+        if let Some(Err(message)) = image.tag.as_ref().filter(|t| Pattern::is_meant(t)).map(|t| t.parse::<Pattern>()) {
+            fault(
+                &format!("{path}.tag"),
+                message,
+                "a star stands for the last numbers: v1.*, v1.4.*, v*; or name one tag",
             );
         }
         if image.uri.is_some() && image.repository.is_some() {

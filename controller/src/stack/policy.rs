@@ -29,6 +29,8 @@ pub struct Arns {
     pub repository: String,
     /// Name of the service's log group, where its log goes to one.
     pub log_group: Option<String>,
+    /// Name of the service's scaling group.
+    pub group: String,
 }
 
 impl Arns {
@@ -130,6 +132,20 @@ pub fn yolo5(a: &Arns) -> Value {
         allow("ReadPictures", &["s3:GetObject"], &[a.objects(&a.image_prefix)]),
         allow("WritePictures", &["s3:PutObject"], &[a.objects(contract::record::PREDICTED_PREFIX)]),
         allow("Predictions", &["dynamodb:GetItem", "dynamodb:PutItem"], &[a.table(&a.predictions)]),
+        // A worker is not taken away in the middle of a job, and says when it has none.
+        allow(
+            "Draining",
+            &[
+                "autoscaling:CompleteLifecycleAction",
+                "autoscaling:RecordLifecycleActionHeartbeat",
+                "autoscaling:SetInstanceProtection",
+            ],
+            // The ARN of a group has an id in its middle that only AWS knows.
+            &[format!(
+                "arn:aws:autoscaling:{}:{}:autoScalingGroup:*:autoScalingGroupName/{}",
+                a.region, a.account, a.group
+            )],
+        ),
     ];
     statements.extend(a.container());
     document(&statements)

@@ -109,6 +109,20 @@ fn an_unreachable_aws_and_a_missing_file_are_one_clear_error() {
 }
 
 /// Whatever is wrong with the account or the credentials: one clear message that names the call and the mend.
+#[test]
+fn a_pattern_of_tags_that_follows_nothing_is_refused_where_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.yaml");
+    let good = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/local.yaml")).unwrap();
+    let line = good.lines().position(|l| l.contains("image: { tag: v1.0.0 }")).unwrap() + 1;
+    std::fs::write(&path, good.replacen("tag: v1.0.0", "tag: \"v1*\"", 1)).unwrap();
+    let output = controller(None, &["validate", "-f", path.to_str().unwrap()]);
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told.contains(&format!("bad.yaml:{line}:19  spec.polybot.image.tag")), "{told}");
+    assert!(told.contains("hint: a star stands for the last numbers"), "{told}");
+}
+
 #[tokio::test]
 async fn each_trouble_with_aws_is_told_with_the_call_and_the_mend() {
     let aws = LocalAws::start().await.unwrap();

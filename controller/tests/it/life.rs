@@ -20,7 +20,14 @@ async fn an_account_without_images_gets_everything_but_the_fleets_and_is_told_wh
     assert!(reason.action.reason().unwrap().contains("docker push"), "{before}");
     assert_eq!(
         writes(&before),
-        ["create scaling_group/polybot", "create scaling_group/yolo5", "create scaling_policy/yolo5-tracking"]
+        [
+            "create scaling_group/polybot",
+            "create rollout/polybot",
+            "create scaling_group/yolo5",
+            "create rollout/yolo5",
+            "create lifecycle_hook/yolo5-termination",
+            "create scaling_policy/yolo5-tracking"
+        ]
     );
 
     world.push_images(&connection, "v1.0.0").await;
@@ -36,10 +43,7 @@ async fn a_new_image_is_rolled_out_by_a_refresh_and_a_bad_one_is_not_tried_twice
     let mut spec = local_spec();
     spec.spec.polybot.image.tag = Some("v1.1.0".to_owned());
     let connection = world.connect(spec.clone()).await;
-    assert_eq!(
-        writes(&plan(&connection).await),
-        ["replace launch_template_version/polybot", "update scaling_group/polybot"]
-    );
+    assert_eq!(writes(&plan(&connection).await), ["replace launch_template_version/polybot", "update rollout/polybot"]);
     settle(&connection).await;
 
     // Version 1 is empty, 2 and 3 are live and former: the next is 4, and it never gets healthy.
@@ -55,7 +59,7 @@ async fn a_new_image_is_rolled_out_by_a_refresh_and_a_bad_one_is_not_tried_twice
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     };
     let (step, outcome) = blocked.steps.iter().find(|(_, o)| matches!(o, Outcome::Blocked(_))).unwrap();
-    assert_eq!(step.address.to_string(), "scaling_group/polybot");
+    assert_eq!(step.address.to_string(), "rollout/polybot");
     assert!(matches!(outcome, Outcome::Blocked(why) if why.contains("last rollout failed")), "{outcome:?}");
     for _ in 0..10 {
         assert!(!once(&connection).await.wrote(), "a version that failed is not tried again by itself");

@@ -14,6 +14,7 @@ mod permissions;
 mod preflight;
 mod pure;
 mod reports;
+mod rollouts;
 mod run;
 mod setting;
 mod specs;

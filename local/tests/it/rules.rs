@@ -216,41 +216,110 @@ async fn versions_of_a_template_keep_their_user_data_and_their_numbers() {
 }
 
 #[tokio::test]
-async fn a_refresh_takes_time_and_reads_the_health_it_is_told() {
+async fn a_refresh_takes_time_fails_goes_back_is_cancelled_and_keeps_as_many_healthy_as_it_must() {
     let net = net().await;
+    net.aws.switch("clock_rate", json!(0)).await.unwrap();
     let (autoscaling, template) = fleet(&net).await;
     let data = RequestLaunchTemplateData::builder().instance_type("t3.small".into()).build();
     let next = net.ec2.create_launch_template_version().launch_template_id(&template).source_version("1");
     next.launch_template_data(data).send().await.unwrap();
-    net.aws.switch("refresh_seconds", json!(3600)).await.unwrap();
+    net.aws.advance(60).await.unwrap();
     let start = || {
         let to = Template::builder().launch_template_id(&template).version("2").build();
         let to = aws_sdk_autoscaling::types::DesiredConfiguration::builder().launch_template(to).build();
-        let how = aws_sdk_autoscaling::types::RefreshPreferences::builder().auto_rollback(true).build();
+        let how = aws_sdk_autoscaling::types::RefreshPreferences::builder().auto_rollback(true).skip_matching(true);
+        let how = how.min_healthy_percentage(100).max_healthy_percentage(200).bake_time(300).build();
         let call = autoscaling.start_instance_refresh().auto_scaling_group_name("fleet").preferences(how);
         call.desired_configuration(to).send()
     };
-    let status = async || {
+    // The status, the version that the group names, and those of its instances.
+    let state = async || {
         let all = autoscaling.describe_instance_refreshes().auto_scaling_group_name("fleet").send().await.unwrap();
-        all.instance_refreshes()[0].status().unwrap().as_str().to_owned()
-    };
-    let running = async || {
+        let status = all.instance_refreshes()[0].status().unwrap().as_str().to_owned();
         let all = autoscaling.describe_auto_scaling_groups().send().await.unwrap();
-        all.auto_scaling_groups()[0].launch_template().unwrap().version().unwrap().to_owned()
+        let group = &all.auto_scaling_groups()[0];
+        let of = |t: Option<&Template>| t.unwrap().version().unwrap().to_owned();
+        let instances: Vec<_> = group.instances().iter().map(|i| of(i.launch_template())).collect();
+        format!("{status} {} [{}]", of(group.launch_template()), instances.join(" "))
     };
-    start().await.unwrap();
-    assert_eq!(status().await, "InProgress");
-    assert_eq!(code(start().await), "InstanceRefreshInProgress");
-    autoscaling.cancel_instance_refresh().auto_scaling_group_name("fleet").send().await.unwrap();
-    assert_eq!(status().await, "Cancelled");
+    let advance = async |seconds| drop(net.aws.advance(seconds).await.unwrap());
 
-    net.aws.switch("refresh_seconds", json!(0)).await.unwrap();
+    start().await.unwrap();
+    assert_eq!(code(start().await), "InstanceRefreshInProgress");
+    advance(5).await;
+    assert_eq!(state().await, "InProgress 1 [1 2]");
+    let update = autoscaling.update_auto_scaling_group().auto_scaling_group_name("fleet");
+    let same = Template::builder().launch_template_id(&template).version("1").build();
+    assert_eq!(code(update.launch_template(same).send().await), "ValidationError");
+    advance(60).await;
+    autoscaling.cancel_instance_refresh().auto_scaling_group_name("fleet").send().await.unwrap();
+    advance(10).await;
+    assert_eq!(state().await, "Cancelled 1 [2]", "what was done stays; the group is as it was");
+    let nothing = autoscaling.cancel_instance_refresh().auto_scaling_group_name("fleet").send().await;
+    assert_eq!(code(nothing), "ActiveInstanceRefreshNotFound");
+
+    start().await.unwrap();
+    advance(10).await;
+    assert_eq!(state().await, "Baking 1 [2]", "what matches is left");
+    autoscaling.rollback_instance_refresh().auto_scaling_group_name("fleet").send().await.unwrap();
+    assert_eq!(state().await, "RollbackInProgress 1 [2]");
+    advance(100).await;
+    assert_eq!(state().await, "RollbackSuccessful 1 [1]");
+
     net.aws.switch("unhealthy_versions", json!([2])).await.unwrap();
     start().await.unwrap();
-    assert_eq!((status().await.as_str(), running().await.as_str()), ("RollbackSuccessful", "1"));
+    advance(590).await;
+    assert_eq!(state().await, "InProgress 1 [1 2]");
+    advance(100).await;
+    assert_eq!(state().await, "RollbackSuccessful 1 [1]");
     net.aws.switch("unhealthy_versions", json!([])).await.unwrap();
     start().await.unwrap();
-    assert_eq!((status().await.as_str(), running().await.as_str()), ("Successful", "2"));
+    advance(400).await;
+    assert_eq!(state().await, "Successful 2 [2]");
+
+    let moments = net.aws.moments("fleet").await.unwrap();
+    assert!(moments.iter().skip_while(|m| m.healthy < 1).all(|m| m.healthy >= m.desired), "{moments:?}");
+}
+
+#[tokio::test]
+async fn a_hook_holds_an_instance_until_it_is_answered_and_tracking_moves_the_size() {
+    let net = net().await;
+    net.aws.switch("clock_rate", json!(0)).await.unwrap();
+    let (autoscaling, _) = fleet(&net).await;
+    let hook = autoscaling.put_lifecycle_hook().auto_scaling_group_name("fleet").lifecycle_hook_name("h");
+    let hook = hook.lifecycle_transition("autoscaling:EC2_INSTANCE_TERMINATING").heartbeat_timeout(300);
+    hook.send().await.unwrap();
+    let tracking = aws_sdk_autoscaling::types::TargetTrackingConfiguration::builder().target_value(20.0);
+    let cpu = aws_sdk_autoscaling::types::MetricType::AsgAverageCpuUtilization;
+    let cpu = aws_sdk_autoscaling::types::PredefinedMetricSpecification::builder().predefined_metric_type(cpu).build();
+    let put = autoscaling.put_scaling_policy().auto_scaling_group_name("fleet").policy_name("p");
+    let put = put.policy_type("TargetTrackingScaling");
+    put.target_tracking_configuration(tracking.predefined_metric_specification(cpu).build()).send().await.unwrap();
+
+    net.aws.switch("tracking", json!(true)).await.unwrap();
+    net.aws.cpu("fleet", 70.0).await.unwrap();
+    let fleet = net.aws.advance(60).await.unwrap();
+    assert_eq!((&fleet["fleet"]["desired"], fleet["fleet"]["instances"].as_array().unwrap().len()), (&json!(4), 4));
+    net.aws.cpu("fleet", 5.0).await.unwrap();
+    let fleet = net.aws.advance(60 * 16).await.unwrap();
+    assert_eq!(fleet["fleet"]["desired"], json!(1));
+    let leaving: Vec<_> =
+        fleet["fleet"]["instances"].as_array().unwrap().iter().filter(|i| i["state"] == "Terminating:Wait").collect();
+    assert_eq!(leaving.len(), 3, "{fleet}");
+    let answer = |id: &str| {
+        let call = autoscaling.complete_lifecycle_action().auto_scaling_group_name("fleet").lifecycle_hook_name("h");
+        call.instance_id(id).lifecycle_action_result("CONTINUE").send()
+    };
+    let first = leaving[0]["id"].as_str().unwrap();
+    answer(first).await.unwrap();
+    assert_eq!(code(answer(first).await), "ValidationError", "it is gone");
+    assert_eq!(net.aws.fleet().await.unwrap()["fleet"]["instances"].as_array().unwrap().len(), 3);
+    let fleet = net.aws.advance(305).await.unwrap();
+    assert_eq!(
+        fleet["fleet"]["instances"].as_array().unwrap().len(),
+        1,
+        "without an answer they go when the time is up"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,209 @@
+//! What tells that a service does badly, beyond the health of its instances. A rollout goes back when one of these rings.
+
+use crate::{
+    aws::{Aws, Result, TagTarget, View, tags},
+    engine::{Change, How, Input, Live, Resource, Slot, Tags, differs, differs_as},
+};
+use futures::future::try_join_all;
+use serde_json::{Value, json};
+use std::fmt;
+
+/// An alarm of CloudWatch: it rings when a number is above its limit for some minutes. No data is no reason to ring.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alarm {
+    /// Its name, unique in account and region.
+    pub name: String,
+    /// What it means when it rings, for those who get it.
+    pub description: String,
+    /// The number it looks at, once a minute.
+    pub metric: Metric,
+    /// The number may be this high.
+    pub limit: f64,
+    /// So many minutes in a row above the limit make it ring.
+    pub minutes: i32,
+}
+
+/// A number that AWS keeps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metric {
+    /// `AWS/SQS`.
+    pub namespace: String,
+    /// Its name within that.
+    pub name: String,
+    /// Of what, by name and value.
+    pub dimensions: Vec<(String, Input<String>)>,
+    /// `Sum` or `Maximum` of a minute.
+    pub statistic: String,
+    /// Whether it is the growth from one minute to the next that counts, and not the number itself.
+    pub growth: bool,
+}
+
+/// An alarm that a rollout is watched by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watch {
+    /// Name of the alarm.
+    pub name: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Whether it rings already: then it says nothing about what comes.
+    pub rings: bool,
+}
+
+impl fmt::Display for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Resource for Alarm {
+    const KIND: &'static str = "alarm";
+    type Output = Watch;
+
+    fn name(&self) -> Option<String> {
+        Some(self.name.clone())
+    }
+
+    fn inputs(&mut self) -> Vec<&mut dyn Slot> {
+        self.metric.dimensions.iter_mut().map(|(_, v)| v as &mut dyn Slot).collect()
+    }
+
+    fn changes(&self, live: &Self) -> Vec<Change> {
+        let Self { name, description, metric, limit, minutes } = self;
+        let mut changes: Vec<_> = [
+            differs("name", name, &live.name, How::CreateFirst),
+            differs("description", description, &live.description, How::InPlace),
+            differs("limit", limit, &live.limit, How::InPlace),
+            differs("minutes", minutes, &live.minutes, How::InPlace),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if metric != &live.metric {
+            changes.push(differs_as("metric", live.metric.to_string(), metric.to_string(), How::InPlace));
+        }
+        changes
+    }
+
+    async fn list(view: &View) -> Result<Vec<Live<Self>>> {
+        let prefix = format!("{}-", view.ownership.prefix);
+        let mut all = vec![];
+        let mut next = Value::Null;
+        loop {
+            let mut ask = json!({ "AlarmNamePrefix": prefix, "AlarmTypes": ["MetricAlarm"] });
+            if !next.is_null() {
+                ask["NextToken"] = next;
+            }
+            let answer = view.cloudwatch.call("DescribeAlarms", &ask).await?;
+            all.extend(answer["MetricAlarms"].as_array().cloned().unwrap_or_default());
+            next = answer["NextToken"].clone();
+            if next.is_null() {
+                break;
+            }
+        }
+        try_join_all(all.iter().map(|alarm| read(view, alarm))).await
+    }
+
+    async fn create(&self, aws: &Aws, tags: &Tags) -> Result<Watch> {
+        let tags: Vec<Value> = tags.iter().map(|(k, v)| json!({ "Key": k, "Value": v })).collect();
+        self.put(aws, Some(tags)).await
+    }
+
+    async fn update(&self, aws: &Aws, live: &Live<Self>, _: &[Change]) -> Result<Watch> {
+        self.put(aws, None).await?;
+        Ok(live.output.clone())
+    }
+
+    async fn delete(aws: &Aws, live: &Live<Self>) -> Result<()> {
+        // AWS says nothing of names that it does not know.
+        aws.cloudwatch.call("DeleteAlarms", &json!({ "AlarmNames": [live.id] })).await.map(|_| ())
+    }
+
+    fn tag_target(watch: &Watch) -> Option<TagTarget> {
+        Some(TagTarget::Alarm(watch.arn.clone()))
+    }
+}
+
+impl Alarm {
+    /// Creates or changes: one call that sends everything. AWS takes tags with the first one only.
+    async fn put(&self, aws: &Aws, tags: Option<Vec<Value>>) -> Result<Watch> {
+        let Self { name, description, metric, limit, minutes } = self;
+        let dimensions = metric.dimensions.iter().map(|(k, v)| Ok(json!({ "Name": k, "Value": v.get()? })));
+        let dimensions = dimensions.collect::<Result<Vec<_>>>()?;
+        let mut ask = json!({
+            "AlarmName": name, "AlarmDescription": description, "Threshold": limit, "EvaluationPeriods": minutes,
+            "DatapointsToAlarm": minutes, "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching",
+        });
+        let more = if metric.growth {
+            json!({ "Metrics": [
+                { "Id": "m1", "ReturnData": false, "MetricStat": { "Period": MINUTE, "Stat": metric.statistic, "Metric": {
+                    "Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions } } },
+                { "Id": "e1", "ReturnData": true, "Expression": GROWTH, "Label": "growth" },
+            ] })
+        } else {
+            json!({ "Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions,
+                "Statistic": metric.statistic, "Period": MINUTE })
+        };
+        for (key, value) in more.as_object().into_iter().flatten() {
+            ask[key] = value.clone();
+        }
+        if let Some(tags) = tags {
+            ask["Tags"] = tags.into();
+        }
+        aws.cloudwatch.call("PutMetricAlarm", &ask).await?;
+        let arn = format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", aws.region, aws.account);
+        Ok(Watch { name: name.clone(), arn, rings: false })
+    }
+}
+
+/// Seconds of a period: metrics of AWS's own services have one value a minute.
+const MINUTE: i32 = 60;
+/// How much a number has grown since the minute before.
+const GROWTH: &str = "DIFF(m1)";
+
+impl fmt::Display for Metric {
+    /// `Sum of AWS/SQS Messages (QueueName=q)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, name, dimensions, statistic, growth } = self;
+        let dimensions: Vec<_> = dimensions
+            .iter()
+            .map(|(k, v)| format!("{k}={}", v.known().map_or_else(|| format!("{v:?}"), Clone::clone)))
+            .collect();
+        let growth = if *growth { "growth of " } else { "" };
+        write!(f, "{growth}{statistic} of {namespace} {name} ({})", dimensions.join(", "))
+    }
+}
+
+async fn read(view: &View, alarm: &Value) -> Result<Live<Alarm>> {
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    let (name, arn) = (text(&alarm["AlarmName"]), text(&alarm["AlarmArn"]));
+    let answer = view.cloudwatch.call("ListTagsForResource", &json!({ "ResourceARN": arn })).await?;
+    let pairs = answer["Tags"].as_array().into_iter().flatten().map(|t| (t["Key"].as_str(), t["Value"].as_str()));
+    let tags = tags::read(pairs);
+    let (owner, logical) = view.ownership.of(Alarm::KIND, &tags, &name);
+    let parts = alarm["Metrics"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let growth = parts.iter().any(|m| m["Expression"] == GROWTH);
+    // Of an alarm with another expression than ours nothing is known but that it is another one.
+    let stat = if growth { parts.iter().find_map(|m| m.get("MetricStat").filter(|s| !s.is_null())) } else { None };
+    let plain = stat.map_or(alarm, |s| &s["Metric"]);
+    let dimensions = plain["Dimensions"].as_array().into_iter().flatten();
+    let number = |v: &Value| v.as_i64().and_then(|n| i32::try_from(n).ok()).unwrap_or_default();
+    // What an alarm of ours never is: compared in another way, over other periods, silent about missing data.
+    let usual = alarm["ComparisonOperator"] == "GreaterThanThreshold"
+        && alarm["TreatMissingData"] == "notBreaching"
+        && number(stat.map_or(&alarm["Period"], |s| &s["Period"])) == MINUTE;
+    let state = Alarm {
+        description: text(&alarm["AlarmDescription"]),
+        metric: Metric {
+            namespace: text(&plain["Namespace"]),
+            name: format!("{}{}", text(&plain["MetricName"]), if usual { "" } else { " (judged in another way)" }),
+            dimensions: dimensions.map(|d| (text(&d["Name"]), Input::Known(text(&d["Value"])))).collect(),
+            statistic: text(stat.map_or(&alarm["Statistic"], |s| &s["Stat"])),
+            growth,
+        },
+        limit: alarm["Threshold"].as_f64().unwrap_or_default(),
+        minutes: number(&alarm["EvaluationPeriods"]),
+        name: name.clone(),
+    };
+    let watch = Watch { name: name.clone(), arn, rings: alarm["StateValue"] == "ALARM" };
+    Ok(Live { owner, tags: Some(tags), ..Live::ready(logical, name, state, watch) })
+}

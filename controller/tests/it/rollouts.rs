@@ -1,0 +1,415 @@
+//! Rollouts on a local AWS whose refreshes take time and fail: each ends in the right version, going back means the version
+//! before, and at no moment fewer instances are healthy than the spec allows. The clock of its scaling groups stands but where
+//! a test moves it on.
+
+use crate::setting::{TOKEN, World, both, local_spec, once, plan};
+use controller::{
+    aws::View,
+    engine::{Action, Resource},
+    kinds::rollout::Rollout,
+    reconcile::Connection,
+    spec::PolybotStack,
+};
+use serde_json::{Value, json};
+use std::{path::PathBuf, process::Stdio};
+use tokio::process::Command;
+
+/// The group that is looked at: two bots, of which as many must stay healthy.
+const GROUP: &str = "talo-local-polybot";
+const REPLICAS: u32 = 2;
+/// Logical seconds in which a good version has booted, and in which it has baked as well.
+const BOOTED: u32 = 90;
+const BAKED: u32 = 420;
+/// Logical seconds after which a version that does not get healthy has failed, and the way back is done.
+const FAILED: u32 = 900;
+
+/// A stack that runs version 2 (version 1 of a template is an empty one), with a clock that stands.
+struct Scene {
+    world: World,
+    spec: PolybotStack,
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let spec = local_spec();
+        world.converged(spec.clone()).await;
+        world.aws.switch("clock_rate", json!(0)).await.unwrap();
+        world.aws.advance(BOOTED).await.unwrap();
+        Self { world, spec, folder: tempfile::tempdir().unwrap() }
+    }
+
+    async fn connect(&self) -> Connection {
+        self.world.connect(self.spec.clone()).await
+    }
+
+    /// Another image in the registry and in the spec.
+    async fn want(&mut self, tag: &str) {
+        self.world.push_images(&self.connect().await, tag).await;
+        self.spec.spec.polybot.image.tag = Some(tag.to_owned());
+    }
+
+    /// Passes until one writes nothing: what `run` does while AWS's clock stands.
+    async fn passes(&self) {
+        let connection = self.connect().await;
+        for _ in 0..10 {
+            if !once(&connection).await.wrote() {
+                return;
+            }
+        }
+        panic!("passes without end:\n{}", plan(&connection).await);
+    }
+
+    /// Time passes, and the controller with it.
+    async fn wait(&self, seconds: u32) {
+        self.world.aws.advance(seconds).await.unwrap();
+        self.passes().await;
+    }
+
+    /// The group's version, and how many instances of which versions are in service.
+    async fn state(&self) -> (i64, Vec<i64>) {
+        let fleet = self.world.aws.fleet().await.unwrap();
+        let group = &fleet[GROUP];
+        let serving = group["instances"].as_array().unwrap().iter().filter(|i| i["state"] == "InService");
+        let mut versions: Vec<_> = serving.map(|i| i["version"].as_i64().unwrap()).collect();
+        versions.sort_unstable();
+        (group["version"].as_i64().unwrap(), versions)
+    }
+
+    /// How many refreshes there were.
+    async fn refreshes(&self) -> usize {
+        self.world.aws.fleet().await.unwrap()[GROUP]["refreshes"].as_array().unwrap().len()
+    }
+
+    /// What the next pass says about the rollout.
+    async fn step(&self) -> (&'static str, String) {
+        let plan = plan(&self.connect().await).await;
+        let step = plan.steps.iter().find(|s| s.address.to_string() == "rollout/polybot");
+        step.map_or(("settled", String::new()), |s| (s.action.word(), s.action.reason().unwrap_or_default().to_owned()))
+    }
+
+    /// The law of every rollout: from the first moment at which the group was whole, it stayed so.
+    async fn never_too_few(&self) {
+        let moments = self.world.aws.moments(GROUP).await.unwrap();
+        let whole = moments.iter().position(|m| m.healthy >= REPLICAS).unwrap();
+        for moment in &moments[whole..] {
+            assert!(moment.healthy >= REPLICAS, "{moment:?}");
+        }
+        assert!(moments.len() > whole + 5, "something happened");
+    }
+
+    async fn unhealthy(&self, versions: &[i64]) {
+        self.world.aws.switch("unhealthy_versions", json!(versions)).await.unwrap();
+    }
+
+    async fn ring(&self, alarm: &str, state: &str) {
+        let ask = json!({ "AlarmName": alarm, "StateValue": state, "StateReason": "a test" });
+        self.connect().await.aws.cloudwatch.call("SetAlarmState", &ask).await.unwrap();
+    }
+
+    fn file(&self) -> PathBuf {
+        let path = self.folder.path().join("local.yaml");
+        std::fs::write(&path, serde_json::to_string(&json!(self.spec)).unwrap()).unwrap();
+        path
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
+        command.args(args).arg("-f").arg(self.file()).envs(self.world.aws.env()).env("TELEGRAM_TOKEN", TOKEN);
+        command.kill_on_drop(true);
+        command
+    }
+
+    /// `controller rollout …`; what it printed.
+    async fn rollout(&self, args: &[&str]) -> String {
+        let output = self.command(&[&["rollout"], args].concat()).output().await.unwrap();
+        assert!(output.status.success(), "{args:?}: {}", both(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_good_image_reaches_every_instance_and_only_then_the_group() {
+    let mut scene = Scene::new().await;
+    // The newest by its numbers, though another one was pushed later and letters would say otherwise.
+    let connection = scene.connect().await;
+    for tag in ["v1.10.0", "v1.9.0", "v2.0.0"] {
+        scene.world.push_images(&connection, tag).await;
+    }
+    scene.spec.spec.polybot.image.tag = Some("v1.*".to_owned());
+    let connection = scene.connect().await;
+    let (old, new) = (scene.digest(&connection, "v1.0.0").await, scene.digest(&connection, "v1.10.0").await);
+    let seen = plan(&connection).await;
+    let version = seen.steps.iter().find(|s| s.address.to_string() == "launch_template_version/polybot").unwrap();
+    let [change] = version.action.changes() else { panic!("{seen}") };
+    assert!(change.field == "container" && change.from.ends_with(&old) && change.to.ends_with(&new), "{seen}");
+
+    scene.passes().await;
+    assert_eq!(scene.step().await.0, "wait");
+    assert_eq!(scene.state().await, (2, vec![2, 2]), "AWS has not begun");
+    scene.wait(BOOTED).await;
+    assert_eq!(scene.state().await.0, 2, "it bakes");
+    assert!(scene.step().await.1.contains("Baking"), "{:?}", scene.step().await);
+    scene.wait(BAKED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+    assert_eq!(scene.step().await.0, "settled");
+    assert_eq!(scene.refreshes().await, 1);
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn an_image_that_never_gets_healthy_is_undone_and_blocked_until_somebody_says_so() {
+    let mut scene = Scene::new().await;
+    scene.unhealthy(&[3]).await;
+    scene.want("v1.1.0").await;
+    scene.passes().await;
+    scene.wait(FAILED).await;
+    assert_eq!(scene.state().await, (2, vec![2, 2]));
+    let (word, why) = scene.step().await;
+    assert!(word == "blocked" && why.contains("failed their health checks"), "{word}: {why}");
+    for _ in 0..10 {
+        scene.wait(BOOTED).await;
+    }
+    assert_eq!(scene.refreshes().await, 1, "ten more passes start nothing");
+
+    // Sizes and all else of the group go on meanwhile.
+    let status = scene.rollout(&["status"]).await;
+    assert!(status.contains("RollbackSuccessful") && status.contains("its last rollout failed"), "{status}");
+
+    // It was the network: the same version, once more.
+    scene.unhealthy(&[]).await;
+    let told = scene.rollout(&["retry", "polybot"]).await;
+    assert!(told.contains("an instance refresh has begun"), "{told}");
+    scene.passes().await;
+    scene.wait(BAKED + BOOTED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+    assert_eq!(scene.refreshes().await, 2);
+
+    // The next bad one goes back to this one, not to the first.
+    scene.unhealthy(&[4]).await;
+    scene.want("v1.2.0").await;
+    scene.passes().await;
+    scene.wait(FAILED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+    assert_eq!(scene.step().await.0, "blocked");
+
+    // And a spec that goes back is content with what runs.
+    scene.spec.spec.polybot.image.tag = Some("v1.1.0".to_owned());
+    scene.passes().await;
+    assert_eq!(scene.step().await.0, "settled");
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn an_alarm_in_mid_bake_takes_it_back_and_one_that_rang_before_does_not() {
+    let mut scene = Scene::new().await;
+    scene.ring("talo-local-polybot-unhealthy", "ALARM").await;
+    scene.want("v1.1.0").await;
+    scene.passes().await;
+    scene.wait(BOOTED).await;
+    assert!(scene.step().await.1.contains("Baking"), "an alarm that rang before says nothing about this version");
+    scene.ring("talo-local-polybot-errors", "ALARM").await;
+    scene.wait(BOOTED + BOOTED).await;
+    assert_eq!(scene.state().await, (2, vec![2, 2]));
+    let (word, why) = scene.step().await;
+    assert!(word == "blocked" && why.contains("talo-local-polybot-errors"), "{word}: {why}");
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn a_spec_that_changes_in_mid_roll_supersedes_what_is_on_its_way() {
+    let mut scene = Scene::new().await;
+    // The first one would never get healthy; nobody waits for that.
+    scene.unhealthy(&[3]).await;
+    scene.want("v1.1.0").await;
+    scene.passes().await;
+    scene.wait(BOOTED).await;
+    scene.want("v1.2.0").await;
+    scene.passes().await;
+    scene.wait(5).await;
+    assert!(scene.step().await.1.contains("/4"), "{:?}", scene.step().await);
+    scene.wait(BAKED + BOOTED).await;
+    assert_eq!(scene.state().await, (4, vec![4, 4]));
+
+    // A spec that goes back to what the group names in mid-roll takes the instances back as well.
+    scene.want("v1.3.0").await;
+    scene.passes().await;
+    scene.wait(BOOTED).await;
+    assert_eq!(scene.state().await, (4, vec![5, 5]), "it bakes");
+    scene.spec.spec.polybot.image.tag = Some("v1.2.0".to_owned());
+    scene.passes().await;
+    scene.wait(BOOTED + BOOTED).await;
+    assert_eq!(scene.state().await, (4, vec![4, 4]));
+    assert_eq!(scene.step().await.0, "settled");
+
+    // A size that changes in mid-roll is no fight either.
+    scene.want("v1.4.0").await;
+    scene.passes().await;
+    scene.wait(BOOTED / 2).await;
+    scene.spec.spec.polybot.replicas = 3;
+    scene.passes().await;
+    scene.wait(BAKED + BOOTED).await;
+    scene.wait(BAKED).await;
+    assert_eq!(scene.state().await, (6, vec![6, 6, 6]));
+    assert_eq!(scene.step().await.0, "settled");
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn a_refresh_that_hands_have_started_is_joined() {
+    let mut scene = Scene::new().await;
+    let connection = scene.connect().await;
+    // One that only replaces instances, with another image waiting behind it.
+    let preferences = aws_sdk_autoscaling::types::RefreshPreferences::builder()
+        .min_healthy_percentage(100)
+        .max_healthy_percentage(200)
+        .build();
+    let start = connection.aws.autoscaling.start_instance_refresh().auto_scaling_group_name(GROUP);
+    start.preferences(preferences).send().await.unwrap();
+    scene.want("v1.1.0").await;
+    scene.passes().await;
+    let (word, _) = scene.step().await;
+    assert_eq!((word, scene.refreshes().await), ("wait", 1), "waited for, not fought");
+    scene.wait(BOOTED).await;
+    assert_eq!(scene.refreshes().await, 2, "and then the spec's own");
+    scene.wait(BAKED + BOOTED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+
+    // One that brings what the spec wants is as good as ours.
+    scene.want("v1.2.0").await;
+    let connection = scene.connect().await;
+    let held = connection.aws.clone();
+    let version = Rollout::list(&View::new(&held)).await.unwrap();
+    let template =
+        version.iter().find(|l| l.name == "polybot").unwrap().state.version.known().unwrap().template.clone();
+    scene
+        .world
+        .aws
+        .switch("refuse", json!({ "autoscaling:StartInstanceRefresh": "ResourceContention" }))
+        .await
+        .unwrap();
+    scene.passes().await;
+    scene.world.aws.switch("refuse", json!({})).await.unwrap();
+    let to =
+        aws_sdk_autoscaling::types::LaunchTemplateSpecification::builder().launch_template_id(template).version("4");
+    let to = aws_sdk_autoscaling::types::DesiredConfiguration::builder().launch_template(to.build()).build();
+    let start = held.autoscaling.start_instance_refresh().auto_scaling_group_name(GROUP).desired_configuration(to);
+    let how = aws_sdk_autoscaling::types::RefreshPreferences::builder();
+    let how = how.min_healthy_percentage(100).max_healthy_percentage(200).build();
+    start.preferences(how).send().await.unwrap();
+    scene.passes().await;
+    assert_eq!(scene.refreshes().await, 3);
+    scene.wait(BAKED).await;
+    assert_eq!(scene.state().await, (4, vec![4, 4]));
+    assert_eq!(scene.refreshes().await, 3);
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn pause_resume_and_undo_hold_against_every_further_pass() {
+    let mut scene = Scene::new().await;
+    scene.want("v1.1.0").await;
+    scene.passes().await;
+    scene.wait(BOOTED / 2).await;
+    let told = scene.rollout(&["pause", "polybot"]).await;
+    assert!(told.contains("broken off"), "{told}");
+    for _ in 0..5 {
+        scene.wait(BOOTED).await;
+    }
+    assert_eq!((scene.refreshes().await, scene.state().await.0), (1, 2));
+    assert!(scene.step().await.1.contains("paused"));
+
+    let told = scene.rollout(&["resume"]).await;
+    assert!(told.contains("`pause` is lifted; an instance refresh has begun"), "{told}");
+    scene.passes().await;
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+
+    // It is good, says AWS; people say otherwise. The spec still names it.
+    let told = scene.rollout(&["undo", "polybot"]).await;
+    assert!(told.contains("/3 to ") && told.contains("an instance refresh has begun"), "{told}");
+    for _ in 0..8 {
+        scene.wait(BOOTED).await;
+    }
+    assert_eq!(scene.state().await, (2, vec![2, 2]));
+    assert!(scene.step().await.1.contains("was undone"), "{:?}", scene.step().await);
+    let before = scene.refreshes().await;
+    for _ in 0..5 {
+        scene.wait(BOOTED).await;
+    }
+    assert_eq!(scene.refreshes().await, before);
+    let told = scene.rollout(&["undo", "polybot"]).await;
+    assert!(told.contains("undone already"), "{told}");
+
+    // In mid-roll, undo goes back to what the group names.
+    scene.want("v1.2.0").await;
+    scene.passes().await;
+    scene.wait(BOOTED).await;
+    assert_eq!(scene.state().await, (2, vec![4, 4]), "another version than the one that was undone");
+    let told = scene.rollout(&["undo", "polybot"]).await;
+    assert!(told.contains("broken off"), "{told}");
+    scene.wait(BOOTED + BOOTED).await;
+    assert_eq!(scene.state().await, (2, vec![2, 2]));
+    let status = scene.rollout(&["status", "-o", "json"]).await;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let bot = &status["stacks"][0]["services"][0];
+    assert_eq!(bot["phase"], "blocked", "{bot}");
+    assert!(bot["why"].as_str().unwrap().contains("was undone"), "{bot}");
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn a_controller_killed_at_any_call_of_a_rollout_ends_in_the_right_version() {
+    let mut scene = Scene::new().await;
+    for n in 0..3 {
+        // The calls of a rollout: the version, the refresh, and what remembers it.
+        for hold in ["hold_before", "hold_after"] {
+            let tag = format!("v2.{n}.{}", u32::from(hold == "hold_after"));
+            scene.want(&tag).await;
+            scene.world.aws.switch(hold, json!(n + 1)).await.unwrap();
+            // What the killed one held ends by itself after its time.
+            let mut apply = scene.command(&["apply", "--yes", "--once", "--lease", "1s"]);
+            let mut apply = apply.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            tokio::select! {
+                held = scene.world.aws.held() => held.unwrap(),
+                ended = apply.wait() => drop(ended.unwrap()),
+            }
+            // SIGKILL; what was held is lost for good.
+            let _ = apply.start_kill();
+            apply.wait().await.unwrap();
+            scene.world.aws.switch(hold, json!(0)).await.unwrap();
+            scene.passes().await;
+            scene.wait(BOOTED + BAKED).await;
+            let connection = scene.connect().await;
+            let plan = plan(&connection).await;
+            assert!(plan.steps.iter().all(|s| !matches!(s.action, Action::Blocked(..))), "{hold} {n}: {plan}");
+            let (version, serving) = scene.state().await;
+            assert_eq!(serving, [version, version], "{hold} {n}");
+            assert_eq!(scene.step().await.0, "settled", "{hold} {n}");
+            let image = image_of(&connection, version).await;
+            assert_eq!(image, scene.digest(&connection, &tag).await, "{hold} {n}");
+        }
+    }
+    scene.never_too_few().await;
+}
+
+impl Scene {
+    async fn digest(&self, connection: &Connection, tag: &str) -> String {
+        let id = aws_sdk_ecr::types::ImageIdentifier::builder().image_tag(tag).build();
+        let call = connection.aws.ecr.describe_images().repository_name(GROUP).image_ids(id);
+        call.send().await.unwrap().image_details()[0].image_digest().unwrap().to_owned()
+    }
+}
+
+/// The digest of the image that a version runs.
+async fn image_of(connection: &Connection, version: i64) -> String {
+    let plan = plan(connection).await;
+    let of = |f: &&controller::engine::Found| {
+        f.address.to_string() == "launch_template_version/polybot" && f.id.ends_with(&format!("/{version}"))
+    };
+    let found = plan.found.iter().find(of).unwrap();
+    let state = found.state::<controller::kinds::launch_template_version::LaunchTemplateVersion>().unwrap();
+    let container = controller::kinds::launch_template_version::container(&state.user_data.template);
+    container.unwrap().split('@').nth(1).unwrap().to_owned()
+}
