@@ -5,7 +5,7 @@ mod fast;
 mod recent;
 
 use crate::{
-    conv::simd::Isa,
+    conv::{plan::About, simd::Isa},
     detect::{
         Detection, Thresholds,
         decode::{self, ANCHORS, Candidate, STRIDES},
@@ -244,6 +244,17 @@ impl Detector {
             let model = self.model.clone().with_input_fact(0, fact.into()).map_err(fail)?;
             model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(fail)
         })
+    }
+
+    /// What each layer of the network takes for a picture of this size, in milliseconds: the least of so many runs. Nothing where
+    /// tract runs it.
+    pub fn layers(&self, (width, height): (u32, u32), runs: u32) -> Result<Vec<(About, f64)>, RunError> {
+        let (tensor, place) = match self.fixed {
+            None => letterbox(&RgbImage::new(width, height)),
+            Some((height, width)) => letterbox_into(&RgbImage::new(1, 1), (width, height)),
+        };
+        let Some(fast) = &self.fast else { return Ok(vec![]) };
+        Ok(fast.layers(&*fast.shaped(&self.model, place.input, self.layout)?, &tensor, runs))
     }
 
     /// The objects in a picture, best first.

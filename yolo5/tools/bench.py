@@ -33,12 +33,13 @@ def session(threads):
 
 
 def milliseconds(s, x):
+    """Median and least."""
     times = []
     for _ in range(RUNS):
         begun = time.perf_counter()
         s.run(None, {"images": x})
         times.append((time.perf_counter() - begun) * 1000)
-    return sorted(times)[len(times) // 2]
+    return sorted(times)[len(times) // 2], min(times)
 
 
 def throughput(streams, x):
@@ -54,37 +55,57 @@ def throughput(streams, x):
     return streams * RUNS / (time.perf_counter() - begun)
 
 
-def ours():
-    begun = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    out = subprocess.run([YOLO5, "bench", "--json", "--runs", str(RUNS), "--streams", "2", "--model", MODEL],
+def ours(size=(640, 640), streams=0, *more):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    out = subprocess.run([YOLO5, "bench", "--json", "--runs", str(RUNS), "--streams", str(streams), "--model", MODEL,
+                          "--size", f"{size[0]}x{size[1]}", *more],
                          check=True, capture_output=True, text=True, env={**os.environ, "RUST_LOG": "warn"})
     row = json.loads(out.stdout)
-    row["peak_mb"] = max(begun, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
+    row["peak_mb"] = max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
     return row
 
 
+# Pictures, and what they become: the longer side 640, the shorter a multiple of 32.
+SIZES = {(640, 640): (640, 640), (640, 480): (640, 480), (640, 360): (640, 384), (427, 640): (448, 640)}
+
+
 def speed():
-    x = np.random.default_rng(7).random((1, 3, 640, 640), np.float32)
-    begun = time.perf_counter()
-    one = session(1)
-    load = (time.perf_counter() - begun) * 1000
-    one.run(None, {"images": x})
-    two = session(2)
-    two.run(None, {"images": x})
-    rows = []
-    # Alternated, so that a busy moment of the machine falls on both.
-    for _ in range(ROUNDS):
-        mine = ours()
-        rows.append((mine["one_stream_ms"], milliseconds(one, x), milliseconds(two, x), mine["images_per_second"],
-                     throughput(2, x), mine["load_ms"], mine["peak_mb"]))
-    m = [sorted(column)[ROUNDS // 2] for column in zip(*rows)]
-    print(f"{'':34}{'yolo5':>10}{'onnxruntime':>14}{'ratio':>8}")
-    for name, a, b in (("ms an image, one thread", m[0], m[1]), ("images/s, two streams", m[3], m[4]), ("load, ms", m[5], load)):
-        print(f"{name:34}{a:10.1f}{b:14.1f}{a / b:8.2f}")
-    print(f"{'ms an image, two threads':34}{'-':>10}{m[2]:14.1f}")
-    print(f"{'peak memory, MB':34}{m[6]:10.0f}\n{'program, MB':34}{os.path.getsize(YOLO5) / 1e6:10.1f}")
-    return {"one_ms": m[0], "ort_one_ms": m[1], "ort_two_ms": m[2], "two_streams": m[3], "ort_two_streams": m[4],
-            "load_ms": m[5], "ort_load_ms": load, "peak_mb": m[6]}
+    one, two = session(1), session(2)
+    rows, result = [], {}
+
+    def compare(name, mine, theirs, unit="ms"):
+        """Alternated, so that a busy moment of the machine falls on both; the best of all rounds, and their median ratio."""
+        pairs = [(mine(), theirs()) for _ in range(ROUNDS)]
+        ratios = sorted(a / b for a, b in pairs)
+        best = max if unit == "images/s" else min
+        a, b = (best(column) for column in zip(*pairs))
+        rows.append((f"{name}, {unit}", a, b, a / b, ratios[ROUNDS // 2]))
+        result[name] = {"yolo5": a, "onnxruntime": b, "unit": unit, "median_ratio": ratios[ROUNDS // 2]}
+
+    for size, (w, h) in SIZES.items():
+        x = np.random.default_rng(7).random((1, 3, h, w), np.float32)
+        for s in (one, two):
+            s.run(None, {"images": x})
+        name = f"{size[0]}x{size[1]}"
+        compare(f"{name} one thread", lambda: ours(size)["one_stream_least_ms"], lambda: milliseconds(one, x)[1])
+        compare(f"{name} two threads", lambda: ours(size, 0, "--threads", "2")["one_stream_least_ms"],
+                lambda: milliseconds(two, x)[1])
+        compare(f"{name} two streams", lambda: ours(size, 2)["images_per_second"], lambda: throughput(2, x), "images/s")
+        if size == (640, 640):
+            for kernels in ("avx2", "portable"):
+                compare(f"{name} one thread, {kernels}",
+                        lambda: ours(size, 0, "--kernels", kernels)["one_stream_least_ms"], lambda: milliseconds(one, x)[1])
+            compare(f"{name} one thread, tract", lambda: ours(size, 0, "--backend", "tract", "--tuning", "off")
+                    ["one_stream_least_ms"], lambda: milliseconds(one, x)[1])
+    last = ours((640, 640), 2)
+    print(f"{'':40}{'yolo5':>10}{'onnxruntime':>14}{'ratio':>8}{'median':>8}")
+    for name, a, b, ratio, median in rows:
+        print(f"{name:40}{a:10.1f}{b:14.1f}{ratio:8.2f}{median:8.2f}")
+    print(f"{'load, ms':40}{last['load_ms']:10.0f}\n{'peak memory of all runs, MB':40}{last['peak_mb']:10.0f}")
+    print(f"{'program, MB':40}{os.path.getsize(YOLO5) / 1e6:10.1f}")
+    print(subprocess.run([YOLO5, "bench", "--layers", "--runs", str(RUNS), "--streams", "0", "--model", MODEL],
+                         check=True, capture_output=True, text=True, env={**os.environ, "RUST_LOG": "warn"}).stdout)
+    return {**result, "load_ms": last["load_ms"], "peak_mb": last["peak_mb"]}
 
 
 ANCHORS = np.array([[[10, 13], [16, 30], [33, 23]], [[30, 61], [62, 45], [59, 119]], [[116, 90], [156, 198], [373, 326]]],

@@ -5,10 +5,13 @@ use super::{
     winograd::Scheme,
 };
 
-/// Floats that transformed inputs and their products may have: half of a second cache of 1 MB.
-const CACHE: usize = 128 * 1024;
-/// Tiles at once, at least: weights that fit no cache come from memory once for so many.
-const LEAST: usize = 24;
+/// Floats that transformed inputs and their products may have: a quarter of a second cache of 1 MB.
+const CACHE: usize = 64 * 1024;
+/// Tiles at once, at least: one register tile of the widest vectors.
+const LEAST: usize = 12;
+/// Floats of transformed weights that stay in the second cache from one part to the next. Larger ones come from further away for
+/// each part, so that parts shall be large.
+const WEIGHTS: usize = 128 * 1024;
 /// What transforming one channel of one position costs, in multiplications of the product.
 const TRANSFORM: usize = 18;
 
@@ -34,7 +37,9 @@ fn tiles(scheme: Scheme, (height, width): (usize, usize)) -> usize {
 /// How many tiles at once: what the cache holds, in equal parts.
 fn at_once(kernel: &Kernel, scheme: Scheme, size: (usize, usize)) -> usize {
     let held = CACHE / (scheme.window().pow(2) * (kernel.inputs + kernel.outputs));
-    let most = held.clamp(LEAST, 4 * LEAST);
+    let weights = scheme.window().pow(2) * kernel.inputs * kernel.outputs;
+    let least = if weights > WEIGHTS { 2 * LEAST } else { LEAST };
+    let most = held.clamp(least, 4 * LEAST) / LEAST * LEAST;
     let all = tiles(scheme, size).max(1);
     // A little more than the cache holds is better than a last part of a few tiles.
     all.div_ceil(all.div_ceil(most + most / 8))

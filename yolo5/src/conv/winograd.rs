@@ -227,7 +227,8 @@ impl Work for Winograd<'_> {
 fn run<S: Simd, A: Axis<N, R>, const N: usize, const R: usize>(s: S, strip: Strip<'_>, tiles: usize) {
     let Strip { kernel, packed, x, mut y, around: Around { silu, residual, before }, scratch } = strip;
     assert!(before.is_none(), "nothing is added before the activation of a 3x3 convolution");
-    let finish = Finish { bias: Some(&kernel.bias), before: None, silu, residual };
+    // The bias is loaded once for all outputs of a tile.
+    let finish = Finish { silu, residual, ..Finish::NOTHING };
     let (across, down) = (y.image.width.div_ceil(R), y.rows.div_ceil(R));
     let panels = kernel.outputs.div_ceil(2 * S::LANES);
     let weights = panels * kernel.inputs * 2 * S::LANES;
@@ -285,15 +286,25 @@ fn window<S: Simd, A: Axis<N, R>, const N: usize, const R: usize>(
     let rows: [usize; N] =
         std::array::from_fn(|i| line(place.0, i, before.0, image.height) * image.pitch() + x.channel);
     let columns: [usize; N] = std::array::from_fn(|j| line(place.1, j, before.1, image.width) * image.pixel);
+    // Loops and no closures: a closure that is not inlined would not be compiled for the instructions.
     for c in (0..kernel.inputs).step_by(S::LANES) {
         let n = kernel.inputs - c;
         let mut half = [[s.zero(); N]; N];
         for (half, row) in half.iter_mut().zip(rows) {
-            *half = A::input(s, columns.map(|column| s.load_part(x.data, row + column + c, n)));
+            let mut line = [s.zero(); N];
+            for (v, column) in line.iter_mut().zip(columns) {
+                *v = s.load_part(x.data, row + column + c, n);
+            }
+            *half = A::input(s, line);
         }
         for j in 0..N {
-            for (i, v) in A::input(s, half.map(|row| row[j])).into_iter().enumerate() {
-                s.store(to, (i * N + j) * step + c, v);
+            let mut line = [s.zero(); N];
+            for (v, half) in line.iter_mut().zip(&half) {
+                *v = half[j];
+            }
+            let line = A::input(s, line);
+            for (i, v) in line.iter().enumerate() {
+                s.store(to, (i * N + j) * step + c, *v);
             }
         }
     }
@@ -311,16 +322,26 @@ fn outputs<S: Simd, A: Axis<N, R>, const N: usize, const R: usize>(
 ) {
     let (rows, columns) = ((y.first + y.rows - place.0).min(R), (y.image.width - place.1).min(R));
     let (at, pitch, pixel) = (y.at(place.0, place.1), y.image.pitch(), y.image.pixel);
+    let bias = &kernel.bias[..];
     for c in (0..kernel.outputs).step_by(S::LANES) {
         let n = kernel.outputs - c;
+        let bias = s.load(bias, c);
         let mut half = [[s.zero(); R]; N];
         for (i, half) in half.iter_mut().enumerate() {
-            *half = A::output(s, std::array::from_fn(|j| s.load(m, (i * N + j) * step + c)));
+            let mut line = [s.zero(); N];
+            for (j, v) in line.iter_mut().enumerate() {
+                *v = s.load(m, (i * N + j) * step + c);
+            }
+            *half = A::output(s, line);
         }
         for j in 0..columns {
-            let column = A::output(s, half.map(|row| row[j]));
-            for (i, v) in column.into_iter().enumerate().take(rows) {
-                finish.store(s, y.data, (at + i * pitch + j * pixel + c, c, n), 0, v);
+            let mut line = [s.zero(); N];
+            for (v, half) in line.iter_mut().zip(&half) {
+                *v = half[j];
+            }
+            let line = A::output(s, line);
+            for (i, v) in line.iter().enumerate().take(rows) {
+                finish.store(s, y.data, (at + i * pitch + j * pixel + c, c, n), 0, s.add(*v, bias));
             }
         }
     }

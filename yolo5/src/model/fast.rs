@@ -4,10 +4,13 @@
 use super::{Layout, RunError, fail, recent::Recent};
 use crate::conv::{
     import::{Imported, import},
-    plan::{Memory, Network, Plan},
+    plan::{About, Memory, Network, Plan},
     simd::Isa,
 };
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 use tract_onnx::prelude::*;
 
 /// Plans that are kept. One takes some ten kilobytes: the weights are the network's.
@@ -77,6 +80,22 @@ impl Fast {
                 tail.map(|t| t.into_optimized().and_then(IntoRunnable::into_runnable)).transpose().map_err(fail)?;
             Ok(Shaped { plan: Plan::new(self.network.clone(), (shape.1 as usize, shape.0 as usize)), tail })
         })
+    }
+
+    /// The least time that each step takes, in milliseconds.
+    pub fn layers(&self, shaped: &Shaped, tensor: &[f32], runs: u32) -> Vec<(About, f64)> {
+        let mut memory = Memory::new(self.threads);
+        let mut layers: Vec<_> =
+            (0..shaped.plan.steps()).map(|step| (shaped.plan.about(step), f64::INFINITY)).collect();
+        for _ in 0..runs {
+            shaped.plan.write(tensor, &mut memory);
+            for (step, (_, least)) in layers.iter_mut().enumerate() {
+                let begun = Instant::now();
+                shaped.plan.step(step, &mut memory);
+                *least = least.min(begun.elapsed().as_secs_f64() * 1000.0);
+            }
+        }
+        layers
     }
 
     /// Runs a plan on a picture and hands each output to `read`.
