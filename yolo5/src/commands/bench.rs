@@ -40,7 +40,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
     if args.json {
         let line = serde_json::json!({
             "load_ms": load * 1000.0, "one_stream_ms": median, "one_stream_least_ms": least, "streams": args.streams,
-            "images_per_second": throughput, "runner": detector.runner(),
+            "images_per_second": throughput, "runner": detector.runner(), "peak_mb": peak(),
         });
         out(&format!("{line}\n"))?;
     } else {
@@ -55,6 +55,13 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<ExitCode> {
         out(&layers(&detector.layers(args.size, runs)?))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The most memory that this process has had, in megabytes, where the system tells (Linux).
+fn peak() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kb| kb / 1024)
 }
 
 /// A table: what each layer does and takes.

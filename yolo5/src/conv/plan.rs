@@ -165,10 +165,10 @@ impl Plan {
         let (height, width) = (area.image.height, area.image.width);
         for row in 0..height {
             let begin = area.begin + area.image.at((row, 0), (0, 0)) + area.channel;
-            let pixels = images[begin..].chunks_mut(area.image.pixel).take(width);
-            for (column, pixel) in pixels.enumerate() {
-                for (c, value) in pixel.iter_mut().take(area.channels).enumerate() {
-                    *value = image[(c * height + row) * width + column];
+            for c in 0..area.channels {
+                let values = &image[(c * height + row) * width..][..width];
+                for (to, value) in images[begin + c..].iter_mut().step_by(area.image.pixel).zip(values) {
+                    *to = *value;
                 }
             }
         }

@@ -87,12 +87,13 @@ fn fill(picture: &RgbImage, place: &Placement) -> Vec<f32> {
     let plane = width * height;
     let mut tensor = vec![f32::from(PAD) / 255.0; 3 * plane];
     let (left, top) = (place.offset.0 as usize, place.offset.1 as usize);
+    let (red, rest) = tensor.split_at_mut(plane);
+    let (green, blue) = rest.split_at_mut(plane);
     for (y, row) in scaled.rows().enumerate() {
         let start = (top + y) * width + left;
-        for (x, pixel) in row.enumerate() {
-            for (c, value) in pixel.0.iter().enumerate() {
-                tensor[c * plane + start + x] = f32::from(*value) / 255.0;
-            }
+        let [red, green, blue] = [&mut *red, &mut *green, &mut *blue].map(|plane| plane[start..].iter_mut());
+        for (((pixel, r), g), b) in row.zip(red).zip(green).zip(blue) {
+            [*r, *g, *b] = pixel.0.map(|value| f32::from(value) / 255.0);
         }
     }
     tensor

@@ -84,6 +84,24 @@ fn each_bad_input_is_one_clear_line_and_the_others_go_on() {
     assert!(said.contains("the environment variable IDENTIFY_QUEUE_URL is not set"), "{said}");
 }
 
+#[test]
+fn two_streams_of_the_largest_pictures_stay_within_their_memory_and_every_layer_is_told() {
+    let row = |runs| {
+        let seen = yolo5(&["bench", "--json", "--runs", runs, "--streams", "2", "--backend", "fast"]);
+        assert_eq!(seen.status.code(), Some(0), "{}", text(&seen.stderr));
+        serde_json::from_slice::<serde_json::Value>(&seen.stdout).unwrap()
+    };
+    let (few, many) = (row("1"), row("6"));
+    assert!(few["runner"].as_str().unwrap().starts_with("our kernels"), "{few}");
+    if let (Some(few), Some(many)) = (few["peak_mb"].as_u64(), many["peak_mb"].as_u64()) {
+        assert!(many < 300 && many <= few + 30, "{few} MB and then {many} MB");
+    }
+    let layers = text(&yolo5(&["bench", "--layers", "--runs", "1", "--streams", "0", "--size", "64x40"]).stdout);
+    assert!(layers.contains("conv 6x6/2 3 to 32          208x320"), "{layers}");
+    let said = text(&yolo5(&["bench", "--size", "64"]).stderr);
+    assert!(said.contains("\"64\" is no size such as 640x480"), "{said}");
+}
+
 /// The checksum of a part of a PNG.
 fn crc(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0_u32, |crc, byte| {
