@@ -1,5 +1,5 @@
-//! Convolutional networks, compiled for the processor at hand. On YOLOv5 it takes about four fifths of ONNX Runtime's time;
-//! `docs/convolutions.md` tells how that was found, and what lost.
+//! Convolutional networks, compiled for the processor at hand. `docs/convolutions.md` tells how fast
+//! it is, what was tried, and what lost.
 //!
 //! From a model to numbers, one file a stage:
 //!
