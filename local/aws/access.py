@@ -2,7 +2,8 @@
 nothing else. Callers with any other credentials (tests) may do everything. For the services that no role of the stack
 calls, only the action is looked at (a resource of None is any), and conditions are not.
 
-`GET /_local/role/NAME` hands out credentials of a role, as an instance gets them from its profile.
+`GET /_local/role/NAME` hands out credentials of a role, as an instance gets them from its profile. `GET /_local/asked` tells
+which actions each role has used, and which it was refused.
 """
 
 import fnmatch
@@ -13,6 +14,8 @@ import urllib.parse
 
 ISSUED = {}
 """Access key id -> role name."""
+ASKED = {"allowed": {}, "refused": {}}
+"""Role name -> the actions that it has used, or was refused."""
 
 # REST calls of S3 by method, on an object and on a bucket.
 OBJECT = {"GET": "GetObject", "HEAD": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject", "POST": "PutObject"}
@@ -44,7 +47,9 @@ def refusal(account, environ, body):
         return None
     role, region, service = ISSUED[credential.group(1)], credential.group(2), credential.group(3)
     for action, resource in wanted(account, region, service, environ, body):
-        if not allowed(account, role, action, resource):
+        may = allowed(account, role, action, resource)
+        note(role, action, may)
+        if not may:
             return (f"User: arn:aws:sts::{account}:assumed-role/{role}/i-0 is not authorized to perform: {action} on "
                     f"resource: {resource} because no identity-based policy allows the {action} action")
     return None
@@ -54,7 +59,16 @@ def may_list(account, environ):
     """Whether the caller may learn that an object does not exist. S3 answers 403 instead of 404 to who may not list."""
     role = role_of(environ)
     bucket, _, key = environ.get("PATH_INFO", "/").lstrip("/").partition("/")
-    return role is None or not key or allowed(account, role, "s3:ListBucket", f"arn:aws:s3:::{bucket}")
+    if role is None or not key:
+        return True
+    may = allowed(account, role, "s3:ListBucket", f"arn:aws:s3:::{bucket}")
+    note(role, "s3:ListBucket", may)
+    return may
+
+
+def note(role, action, may):
+    """Keeps what was asked."""
+    ASKED["allowed" if may else "refused"].setdefault(role, set()).add(action)
 
 
 def wanted(account, region, service, environ, body):

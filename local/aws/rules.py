@@ -743,18 +743,18 @@ class Control:
             message = access.refusal(ACCOUNT, environ, body)
             if message:
                 return refuse(name.split(":")[0], environ, start_response, None, message)
-            if name == "s3:GET" and not access.may_list(ACCOUNT, environ):
-                return self.hidden(environ, start_response)
+            if name == "s3:GET":
+                return self.perhaps_hidden(environ, start_response)
         # A dry run does nothing; moto carries most of them out.
         if name.startswith("ec2:") and b"DryRun=true" in body:
             return refuse("ec2", environ, start_response, "DryRunOperation")
         return self.app(environ, start_response)
 
-    def hidden(self, environ, start_response):
+    def perhaps_hidden(self, environ, start_response):
         """S3's answer to who may not list: what is not there looks forbidden."""
         status = []
         answer = list(self.app(environ, lambda s, h, *_: status.extend((s, h))))
-        if status[0].startswith("404"):
+        if status[0].startswith("404") and not access.may_list(ACCOUNT, environ):
             return refuse("s3", environ, start_response)
         start_response(*status)
         return answer
@@ -835,6 +835,9 @@ class Control:
             return answer(start_response, "200 OK", {})
         if path.startswith("/_local/role/"):
             return answer(start_response, "200 OK", access.issue(path.rsplit("/", 1)[-1]))
+        if path == "/_local/asked":
+            asked = {how: {role: sorted(actions) for role, actions in roles.items()} for how, roles in access.ASKED.items()}
+            return answer(start_response, "200 OK", asked)
         if path.startswith("/_local/certificate/"):
             found = certificate_of(path.rsplit("/", 1)[-1])
             return answer(start_response, "200 OK" if found else "404 Not Found", found or {"error": "no certificate"})

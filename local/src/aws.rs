@@ -153,6 +153,11 @@ impl LocalAws {
         Ok(())
     }
 
+    /// Which actions each role has used, and which it was refused: `{"allowed": {ROLE: [ACTION]}, "refused": {…}}`.
+    pub async fn asked(&self) -> anyhow::Result<serde_json::Value> {
+        Ok(reqwest::get(format!("{}/_local/asked", self.endpoint)).await?.error_for_status()?.json().await?)
+    }
+
     /// The calls since this was last asked, as `service:Operation` (`service:METHOD` where a service speaks REST).
     pub async fn calls(&self) -> anyhow::Result<Vec<String>> {
         let url = format!("{}/_local/calls", self.endpoint);

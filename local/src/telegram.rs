@@ -21,7 +21,6 @@
 
 pub mod browser;
 mod control;
-mod cut;
 mod delivery;
 mod error;
 mod fault;
@@ -133,6 +132,11 @@ impl LocalTelegram {
         Ok(Self { running: Arc::new(Running { shared, address, bot, tasks }) })
     }
 
+    /// Gives the first bot another token, as BotFather does; the one before it is refused from now on.
+    pub fn change_token(&self, token: &str) {
+        self.with_bot(|bot| token.clone_into(&mut bot.token));
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         &self.running.shared
     }
@@ -225,6 +229,12 @@ impl LocalTelegram {
             }
         });
         Ok(found.await?)
+    }
+
+    /// Waits until a call of this method (`file` for a download) hangs, as a fault of the kind [`FaultKind::Hang`] lets it.
+    pub async fn hanging(&self, method: &str) -> anyhow::Result<()> {
+        let hangs = |state: &state::State| state.hanging.iter().any(|hanging| hanging == method);
+        self.wait_until(|telegram| hangs(&telegram.shared().state()).then_some(())).await
     }
 
     /// Waits until no update waits.

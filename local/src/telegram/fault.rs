@@ -26,6 +26,9 @@ pub enum FaultKind {
         /// Delay.
         milliseconds: u64,
     },
+    /// The call acts, and its answer never comes (of a download, the second half): whoever called waits until it gives up or
+    /// dies. [`LocalTelegram::hanging`](super::LocalTelegram::hanging) tells when that has begun.
+    Hang,
     /// A body that is no JSON, with status 200; the call does not act.
     Garbage,
 }

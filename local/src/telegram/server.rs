@@ -16,15 +16,15 @@ use futures::{StreamExt, stream};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use super::cut::{CutListener, Scissors};
 use super::error::ApiError;
 use super::fault::{self, FaultKind};
 use super::files::DOWNLOAD_LIMIT;
 use super::log::Call;
 use super::methods::Reply;
 use super::params::Params;
-use super::state::{Shared, bot_id};
+use super::state::{Hanging, Shared, bot_id};
 use super::{control, methods};
+use crate::cut::{CutListener, Scissors};
 
 /// Serves until the task is aborted.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Result<()> {
@@ -83,13 +83,18 @@ async fn call(
         Some(FaultKind::Status { code }) => Err(ApiError::server(*code)),
         Some(FaultKind::Garbage) => return Ok("<html>no JSON</html>".into_response()),
         // In a task of its own: Telegram acts even if the client has gone meanwhile.
-        Some(FaultKind::DropAfter | FaultKind::Slow { .. }) | None => {
+        Some(FaultKind::DropAfter | FaultKind::Slow { .. } | FaultKind::Hang) | None => {
             let work = methods::call(Arc::clone(&shared), bot, method, params);
             tokio::spawn(work).await.unwrap_or_else(|_| Err(ApiError::server(500)))
         }
     };
-    if let Some(FaultKind::Slow { milliseconds }) = &fault {
-        tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
+    match &fault {
+        Some(FaultKind::Slow { milliseconds }) => tokio::time::sleep(Duration::from_millis(*milliseconds)).await,
+        Some(FaultKind::Hang) => {
+            let _hanging = Hanging::new(&shared, method);
+            std::future::pending::<()>().await;
+        }
+        _ => {}
     }
     if fault == Some(FaultKind::DropAfter) {
         scissors.cut();
@@ -122,7 +127,7 @@ async fn download(
         Some(FaultKind::DropBefore) => scissors.cut(),
         Some(FaultKind::Garbage) => return Ok("garbage".into_response()),
         Some(FaultKind::Slow { milliseconds }) => tokio::time::sleep(Duration::from_millis(*milliseconds)).await,
-        Some(FaultKind::DropAfter) | None => {}
+        Some(FaultKind::DropAfter | FaultKind::Hang) | None => {}
     }
     let unique = shared.files.by_path(&path).ok_or_else(|| ApiError::not_found(None))?;
     let stored = shared.files.by_unique_id(&unique).ok_or_else(|| ApiError::not_found(None))?;
@@ -130,10 +135,14 @@ async fn download(
         return Err(ApiError::not_found(None));
     }
     let bytes = shared.files.read(&unique).await.map_err(|_| ApiError::server(500))?;
-    if fault == Some(FaultKind::DropAfter) {
+    if matches!(fault, Some(FaultKind::DropAfter | FaultKind::Hang)) {
         let half = stream::iter([Ok(bytes.slice(..bytes.len() / 2))]);
+        let hanging = (fault == Some(FaultKind::Hang)).then(|| Hanging::new(&shared, "file"));
         // What was sent goes out only when the body makes a pause; the error comes behind it.
-        let broken = stream::once(async {
+        let broken = stream::once(async move {
+            if hanging.is_some() {
+                std::future::pending::<()>().await;
+            }
             tokio::task::yield_now().await;
             Err(io::Error::from(io::ErrorKind::ConnectionReset))
         });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -75,6 +75,29 @@ impl Shared {
 
     pub(super) fn events(&self) -> broadcast::Receiver<Value> {
         self.events.subscribe()
+    }
+}
+
+/// A call that hangs: taken note of until this is dropped, which is when whoever called has gone.
+pub(super) struct Hanging {
+    shared: Arc<Shared>,
+    method: String,
+}
+
+impl Hanging {
+    pub(super) fn new(shared: &Arc<Shared>, method: &str) -> Self {
+        shared.change(|state| state.hanging.push(method.to_owned()));
+        Self { shared: Arc::clone(shared), method: method.to_owned() }
+    }
+}
+
+impl Drop for Hanging {
+    fn drop(&mut self) {
+        self.shared.change(|state| {
+            if let Some(at) = state.hanging.iter().position(|method| *method == self.method) {
+                state.hanging.swap_remove(at);
+            }
+        });
     }
 }
 
@@ -157,6 +180,8 @@ pub(super) struct State {
     pub calls: Log<Call>,
     pub deliveries: Log<Delivery>,
     pub faults: Vec<Fault>,
+    /// The methods of the calls that hang at this moment.
+    pub hanging: Vec<String>,
     pub time_scale: f64,
     next_album: u64,
     next_tap: u64,
@@ -186,6 +211,7 @@ impl State {
             calls: Log::new(options.log_limit),
             deliveries: Log::new(options.log_limit),
             faults: Vec::new(),
+            hanging: Vec::new(),
             time_scale: options.time_scale,
             next_album: 13_000_000_000_000_000,
             next_tap: 4_000_000_000_000_000_000,

@@ -2,63 +2,94 @@
 
 use super::setting::{SOON, World, jpeg, plain};
 use contract::Outcome;
-use local::telegram::{Fault, FaultKind};
+use local::telegram::{Fault, FaultKind, Message, User};
 
 const ORANGE: [u8; 3] = [230, 120, 20];
 
-/// Which bot is at work cannot be seen from outside: both die, and two others take their place.
-async fn kill_during(world: &mut World, method: &str) {
-    let at_work = |calls: &[local::telegram::Call]| calls.iter().any(|c| c.method == method && c.status.is_none());
-    world.telegram.wait_until(|telegram| at_work(&telegram.calls()).then_some(())).await.unwrap();
-    world.replace(0).await;
-    world.replace(1).await;
+/// The next call of a method (or download: `file`) gets no answer, and whoever made it dies over it. Which bot that is cannot
+/// be seen from outside: all die, and others take their place.
+async fn kill_over(world: &mut World, method: &str, user_does: impl Future<Output = ()>) {
+    world.telegram.fault(Fault::next(method, FaultKind::Hang));
+    user_does.await;
+    world.telegram.hanging(method).await.unwrap();
+    world.replace_bots().await;
+}
+
+/// The same with a call to AWS.
+async fn kill_over_aws(world: &mut World, call: &str, user_does: impl Future<Output = ()>) {
+    world.aws.switch("hold_before_call", call.into()).await.unwrap();
+    user_does.await;
+    world.aws.held().await.unwrap();
+    world.replace_bots().await;
+}
+
+async fn send(user: &User, caption: &str) {
+    user.send_photo(jpeg(320, 240, ORANGE), caption).await.unwrap();
+}
+
+async fn next(user: &User) -> Message {
+    user.next_message(SOON).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kill_loses_nothing_and_doubles_at_most_what_was_just_sent() {
+async fn a_kill_before_anything_is_sent_costs_nothing() {
+    let mut world = World::new().await;
+    let user = world.telegram.user(1, "Ada");
+    for (over, photos) in [("getFile", 1), ("file", 2)] {
+        kill_over(&mut world, over, send(&user, "rotate")).await;
+        assert!(next(&user).await.photo().is_some());
+        world.telegram.settled().await.unwrap();
+        assert_eq!(world.calls("sendPhoto"), photos, "{over}");
+        assert_eq!(world.counted("polybot_updates_repeated_total").await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_between_a_send_and_its_record_may_double_it_and_is_counted() {
+    let mut world = World::new().await;
+    let user = world.telegram.user(1, "Ada");
+    kill_over(&mut world, "sendPhoto", send(&user, "gray")).await;
+    for _ in 0..2 {
+        assert!(next(&user).await.photo().is_some());
+    }
+    world.telegram.settled().await.unwrap();
+    assert_eq!(user.messages().iter().filter(|m| m.is_from_bot()).count(), 2);
+    assert_eq!(world.counted("polybot_updates_repeated_total").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_album_and_a_prediction_outlive_a_kill() {
     let mut world = World::with_quiet(4).await;
     world.visibility(6).await;
     let user = world.telegram.user(1, "Ada");
 
-    // Before anything is sent: one answer.
-    world.telegram.fault(Fault::next("getFile", FaultKind::Slow { milliseconds: 2500 }));
-    user.send_photo(jpeg(320, 240, ORANGE), "rotate").await.unwrap();
-    kill_during(&mut world, "getFile").await;
-    assert!(user.next_message(SOON).await.unwrap().photo().is_some());
-    world.telegram.settled().await.unwrap();
-    assert_eq!(world.calls("sendPhoto"), 1);
-    assert_eq!(world.counted("polybot_updates_repeated_total").await, 1);
-
-    // Between a send and its record: the one case in which an answer may come twice, and it is counted.
-    world.telegram.fault(Fault::next("sendPhoto", FaultKind::Slow { milliseconds: 2500 }));
-    user.send_photo(jpeg(320, 240, ORANGE), "gray").await.unwrap();
-    kill_during(&mut world, "sendPhoto").await;
-    assert!(user.next_message(SOON).await.unwrap().photo().is_some());
-    world.telegram.settled().await.unwrap();
-    let sent = user.messages().iter().filter(|m| m.is_from_bot() && m.photo().is_some()).count();
-    assert!((2..=3).contains(&sent), "{sent}");
-    assert_eq!(world.counted("polybot_updates_repeated_total").await, 1);
-    user.skip_to_end();
-
-    // An album, while its one picture is sent.
-    world.telegram.fault(Fault::next("getFile", FaultKind::Slow { milliseconds: 2500 }));
-    let album = vec![jpeg(120, 80, ORANGE).into(), jpeg(120, 80, ORANGE).into()];
-    user.send_album(album, "concat").await.unwrap();
-    kill_during(&mut world, "getFile").await;
-    let joined = user.next_message(SOON).await.unwrap();
+    let album = async {
+        let photos = vec![jpeg(120, 80, ORANGE).into(), jpeg(120, 80, ORANGE).into()];
+        user.send_album(photos, "concat").await.unwrap();
+    };
+    kill_over(&mut world, "getFile", album).await;
+    let joined = next(&user).await;
     assert_eq!(joined.photo().map(|p| p.width), Some(240));
+    world.empty(&world.work).await;
+    assert_eq!(world.calls("sendPhoto"), 1);
 
-    // A prediction, while its answer is put into the chat: it is there once.
-    user.send_photo(jpeg(320, 240, ORANGE), "predict").await.unwrap();
-    let progress = user.next_message(SOON).await.unwrap();
+    // While its photo goes to the bucket: there is one progress message, and one job.
+    kill_over_aws(&mut world, "s3:PUT", send(&user, "predict")).await;
+    let progress = next(&user).await;
     let job = world.job().await;
+    assert_eq!(job.reply_id.map(i64::from), Some(progress.id));
     world.detect(&job).await;
-    world.telegram.fault(Fault::next("editMessageMedia", FaultKind::Slow { milliseconds: 2500 }));
+
+    // While its answer is put into the chat: it is there once.
+    world.telegram.fault(Fault::next("editMessageMedia", FaultKind::Hang));
     world.answer(&job, Outcome::Done).await;
-    kill_during(&mut world, "editMessageMedia").await;
+    world.telegram.hanging("editMessageMedia").await.unwrap();
+    world.replace_bots().await;
     user.edited(progress.id, 1).await.unwrap();
     user.send_text("done").unwrap();
-    assert_eq!(plain(user.next_message(SOON).await.unwrap().text()), "Your original message: done");
+    assert_eq!(plain(next(&user).await.text()), "Your original message: done");
     let found = user.messages().iter().filter(|m| m.text().contains("Detected objects")).count();
-    assert_eq!(found, 1);
+    assert_eq!(found, 1, "{}", user.transcript());
+    // Whoever took the answer over has put it down, too: nothing waits any more.
+    world.empty(&world.results).await;
 }

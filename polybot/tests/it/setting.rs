@@ -34,7 +34,7 @@ use tokio::{
 };
 
 /// Longer than anything here takes; a test that waits so long has failed.
-pub const SOON: Duration = Duration::from_secs(40);
+pub const SOON: Duration = Duration::from_secs(90);
 
 /// Everything around the bots.
 pub struct World {
@@ -151,10 +151,18 @@ impl World {
 
     /// Kills a bot as an instance dies, and starts another in its place.
     pub async fn replace(&mut self, index: usize) {
-        self.bots[index].child.start_kill().unwrap();
-        let _ = self.bots[index].child.wait().await;
+        self.bots[index].child.kill().await.unwrap();
         self.bots[index] = Bot::start(self.command()).await;
         self.balancer.to(self.bots.iter().map(|bot| bot.url.clone()).collect());
+    }
+
+    /// Kills every bot as an instance dies, all of them before as many others start.
+    pub async fn replace_bots(&mut self) {
+        let count = self.bots.len();
+        for mut bot in std::mem::take(&mut self.bots) {
+            bot.child.kill().await.unwrap();
+        }
+        self.start_bots(count).await;
     }
 
     pub async fn set_webhook(&self) {
@@ -239,6 +247,22 @@ impl World {
             let set = self.sqs.set_queue_attributes().queue_url(queue);
             set.attributes(QueueAttributeName::VisibilityTimeout, seconds.to_string()).send().await.unwrap();
         }
+    }
+
+    /// Waits until a queue holds nothing, not even in somebody's hands.
+    pub async fn empty(&self, queue: &str) {
+        let empty = async {
+            loop {
+                let ask = self.sqs.get_queue_attributes().queue_url(queue).attribute_names(QueueAttributeName::All);
+                let got = ask.send().await.unwrap().attributes.unwrap_or_default();
+                let waiting = got.iter().filter(|(name, _)| name.as_str().starts_with("ApproximateNumberOfMessages"));
+                if waiting.map(|(_, count)| count.parse::<u32>().unwrap()).sum::<u32>() == 0 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(SOON, empty).await.expect("an empty queue");
     }
 
     pub async fn send_result(&self, body: &str) {

@@ -59,6 +59,28 @@ async fn a_slow_call_acts_even_if_the_client_goes() {
 }
 
 #[tokio::test]
+async fn a_call_that_hangs_is_seen_until_its_caller_goes() {
+    let telegram = LocalTelegram::start().await.unwrap();
+    let (api, user) = (Api::of(&telegram), telegram.user(7, "Ada"));
+    user.send_text("hi").unwrap();
+    telegram.fault(Fault::next("sendMessage", FaultKind::Hang));
+    tokio::select! {
+        _ = api.call("sendMessage", json!({ "chat_id": 7, "text": "acted" })) => panic!("there is no answer"),
+        hangs = telegram.hanging("sendMessage") => hangs.unwrap(),
+    }
+    assert_eq!(user.next_message(SOON).await.unwrap().text(), "acted");
+    // The caller above has gone: another that hangs is a new one.
+    let photo = user.send_photo(picture(320, 240, Png), "").await.unwrap();
+    let file = api.ok("getFile", json!({ "file_id": photo.file().unwrap().id })).await;
+    let url = format!("{}/{}", api.files, file["file_path"].as_str().unwrap());
+    telegram.fault(Fault::next("file", FaultKind::Hang));
+    tokio::select! {
+        _ = async { reqwest::get(&url).await.unwrap().bytes().await } => panic!("half of it is missing"),
+        hangs = telegram.hanging("file") => hangs.unwrap(),
+    }
+}
+
+#[tokio::test]
 async fn a_download_fails_or_breaks_off() {
     let telegram = LocalTelegram::start().await.unwrap();
     let (api, user) = (Api::of(&telegram), telegram.user(7, "Ada"));

@@ -14,11 +14,11 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// Cuts the connection that a request came on.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Scissors(Arc<AtomicBool>);
+pub(crate) struct Scissors(Arc<AtomicBool>);
 
 impl Scissors {
     /// From now on nothing goes out any more.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
@@ -29,11 +29,11 @@ impl Scissors {
 
 /// Accepts connections that can be cut.
 #[derive(Debug)]
-pub(super) struct CutListener(pub TcpListener);
+pub(crate) struct CutListener(pub TcpListener);
 
 /// One such connection.
 #[derive(Debug)]
-pub(super) struct CutStream {
+pub(crate) struct CutStream {
     inner: TcpStream,
     scissors: Scissors,
 }
