@@ -29,6 +29,7 @@ pub struct Identity {
 pub struct Current {
     now: RwLock<Arc<Identity>>,
     secrets: aws_sdk_secretsmanager::Client,
+    doubts: tokio::sync::Notify,
 }
 
 impl Identity {
@@ -57,12 +58,22 @@ impl Current {
     /// Loads the identity. Telegram is asked who the bot is: a wrong token is found out here.
     pub async fn load(config: &Config, secrets: aws_sdk_secretsmanager::Client) -> Result<Self, Trouble> {
         let identity = Identity::load(config, &secrets).await?;
-        Ok(Self { now: RwLock::new(Arc::new(identity)), secrets })
+        Ok(Self { now: RwLock::new(Arc::new(identity)), secrets, doubts: tokio::sync::Notify::new() })
     }
 
     /// The identity of now.
     pub fn now(&self) -> Arc<Identity> {
         self.now.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says that the secrets may have changed: a delivery bore another one, or Telegram refused the token.
+    pub fn doubt(&self) {
+        self.doubts.notify_one();
+    }
+
+    /// Comes back when somebody has doubts.
+    pub async fn doubted(&self) {
+        self.doubts.notified().await;
     }
 
     /// Looks at the secrets again; keeps the identity where they cannot be read.

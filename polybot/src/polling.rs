@@ -49,6 +49,7 @@ pub async fn poll(app: Arc<App>, take_over: TakeOver) -> Result<(), CannotPoll> 
     }
     let schema = schema();
     while !app.is_stopping() {
+        let bot = app.identity.now().bot.clone();
         let turn = async {
             let Some(position) = app.store.lead().await? else {
                 tokio::time::sleep(app.store.lease() / 3).await;
@@ -67,6 +68,9 @@ pub async fn poll(app: Arc<App>, take_over: TakeOver) -> Result<(), CannotPoll> 
         };
         tokio::select! {
             outcome = turn => if let Err(trouble) = outcome {
+                if trouble.doubts_token() {
+                    app.identity.doubt();
+                }
                 tracing::warn!("polling: {}", trouble.chain());
                 tokio::time::sleep(Duration::from_secs(1)).await;
             },

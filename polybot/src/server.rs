@@ -64,6 +64,7 @@ async fn delivery(
     let given = headers.get(contract::webhook::SECRET_HEADER).map(HeaderValue::as_bytes).unwrap_or_default();
     if !same(given, identity.secret.as_bytes()) {
         metrics::counter!("polybot_deliveries_total", "outcome" => "forged").increment(1);
+        shared.app.identity.doubt();
         return StatusCode::UNAUTHORIZED.into_response();
     }
     let Ok(update) = serde_json::from_slice::<Update>(&body) else {
@@ -137,6 +138,9 @@ pub async fn once(app: &Arc<App>, schema: &Handler<'static, Outcome>, update: Up
     let started = std::time::Instant::now();
     let outcome = with_signs_of_life(app, id, schema::handle(schema, app, update)).await;
     metrics::histogram!("polybot_update_seconds").record(started.elapsed().as_secs_f64());
+    if outcome.as_ref().is_err_and(Trouble::doubts_token) {
+        app.identity.doubt();
+    }
     match outcome.as_ref().map_err(Trouble::remedy) {
         Ok(()) | Err(Remedy::Nothing) => {}
         Err(Remedy::Again(wait)) => {

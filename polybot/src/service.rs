@@ -8,13 +8,16 @@ use crate::{
     texts::{COMMANDS, Language},
     work,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use teloxide::{
     payloads::SetMyCommandsSetters,
     prelude::{Request, Requester},
     types::BotCommand,
 };
 use tokio::net::TcpListener;
+
+/// The least time between two looks at the secrets.
+const LEAST_REFRESH: Duration = Duration::from_secs(5);
 
 /// How updates come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +68,16 @@ async fn set_commands(app: Arc<App>) {
     }
 }
 
+/// Looks at the secrets from time to time, and soon where there are doubts: after a rotation, the first delivery or call
+/// that is refused brings the new token. Whoever forges deliveries does not make this ask more often than every few seconds.
 async fn refresh(app: Arc<App>) {
+    let every = app.config.timing.refresh;
     loop {
-        tokio::time::sleep(app.config.timing.refresh).await;
+        tokio::time::sleep(every.min(LEAST_REFRESH)).await;
+        tokio::select! {
+            () = tokio::time::sleep(every.saturating_sub(LEAST_REFRESH)) => {}
+            () = app.identity.doubted() => {}
+        }
         app.identity.refresh(&app.config).await;
     }
 }

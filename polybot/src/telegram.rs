@@ -215,6 +215,10 @@ pub async fn fetch(bot: &Bot, source: &Source) -> Result<Result<Bytes, NoFile>, 
     let file = match file {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(Err(NoFile::Gone)),
+        // What may go better another time is no word about the file.
+        Err(trouble @ Trouble::Telegram { source: RequestError::Api(_), .. }) if trouble.remedy() != Remedy::GiveUp => {
+            return Err(trouble);
+        }
         Err(Trouble::Telegram { source: RequestError::Api(error), .. }) => {
             return Ok(Err(match error {
                 ApiError::Unknown(text) if text.contains("too big") => NoFile::TooLarge,

@@ -61,10 +61,17 @@ impl Trouble {
     /// What is to be done about it.
     pub fn remedy(&self) -> Remedy {
         match self {
+            // The token is a new one, which this process will have soon; a queue gives a message up after some more tries.
+            Self::Telegram { .. } if self.doubts_token() => Remedy::Again(Duration::from_secs(15)),
             Self::Telegram { source, .. } => remedy(source),
             Self::Download(_) | Self::Aws { .. } | Self::TakenOver => Remedy::Again(Duration::from_secs(2)),
             Self::Unreadable(_) | Self::BrokenOff => Remedy::GiveUp,
         }
+    }
+
+    /// Whether Telegram does not know the token.
+    pub fn doubts_token(&self) -> bool {
+        matches!(self, Self::Telegram { source: RequestError::Api(ApiError::InvalidToken), .. })
     }
 
     /// The message and its causes in one line.

@@ -107,6 +107,9 @@ async fn one(app: &Arc<App>, queue: &str, name: &'static str, message: &Message,
             () = tokio::time::sleep(Duration::from_secs(20)) => hide(app, queue, receipt, Duration::from_mins(1)).await,
         }
     };
+    if outcome.as_ref().is_err_and(Trouble::doubts_token) {
+        app.identity.doubt();
+    }
     match outcome.as_ref().map_err(Trouble::remedy) {
         Ok(()) | Err(Remedy::Nothing) => {
             let delete = app.sqs.delete_message().queue_url(queue).receipt_handle(receipt);

@@ -82,29 +82,21 @@ fn document(statements: &[Value]) -> Value {
     json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
-const RECEIVE: &[&str] =
-    &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"];
+const RECEIVE: &[&str] = &["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"];
 
 /// What polybot may do.
 pub fn polybot(a: &Arns) -> Value {
     let mut statements = vec![
         allow(
             "Secrets",
-            &["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"],
+            &["secretsmanager:GetSecretValue"],
             &a.secrets.iter().map(|s| a.secret(s)).collect::<Vec<_>>(),
         ),
         allow("SendJobs", &["sqs:SendMessage"], &[a.queue(&a.identify), a.queue(&a.work)]),
         allow("ReceiveResults", RECEIVE, &[a.queue(&a.results), a.queue(&a.work)]),
         allow(
             "Chats",
-            &[
-                "dynamodb:GetItem",
-                "dynamodb:PutItem",
-                "dynamodb:UpdateItem",
-                "dynamodb:DeleteItem",
-                "dynamodb:Query",
-                "dynamodb:DescribeTable",
-            ],
+            &["dynamodb:GetItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:Query"],
             &[a.table(&a.chats)],
         ),
         allow(
@@ -128,8 +120,12 @@ pub fn polybot(a: &Arns) -> Value {
 pub fn yolo5(a: &Arns) -> Value {
     let mut statements = vec![
         allow("ReceiveJobs", RECEIVE, &[a.queue(&a.identify)]),
+        // It looks up how long a job stays hidden, and how often it comes.
+        allow("ReadQueue", &["sqs:GetQueueAttributes"], &[a.queue(&a.identify)]),
         allow("SendResults", &["sqs:SendMessage"], &[a.queue(&a.results)]),
         allow("ReadPictures", &["s3:GetObject"], &[a.objects(&a.image_prefix)]),
+        // Without it S3 says of a picture that was deleted meanwhile not that it is gone, but that it is forbidden.
+        allow("ListPictures", &["s3:ListBucket"], &[format!("arn:aws:s3:::{}", a.bucket)]),
         allow("WritePictures", &["s3:PutObject"], &[a.objects(contract::record::PREDICTED_PREFIX)]),
         allow("Predictions", &["dynamodb:GetItem", "dynamodb:PutItem"], &[a.table(&a.predictions)]),
         // A worker is not taken away in the middle of a job, and says when it has none.
