@@ -47,6 +47,24 @@ images: ## the container images, with docker or buildah (VERSION=…; MODEL=yolo
 test-images: ## build the images on a base of debootstrap, start them, boot an instance's user data (root, buildah, debootstrap)
 	@local/test-images.sh $(PROGRAMS)
 
+.PHONY: up down
+up: ## the whole system in the background, for daily work; TELEGRAM_TOKEN=... polls the real Telegram
+	@local/up.sh up
+
+down: ## end what make up started
+	@local/up.sh down
+
+.PHONY: chaos
+chaos: ## ten minutes in which everything goes wrong at once (CHAOS_SECONDS, CHAOS_SEED)
+	$(CARGO) build --workspace --locked
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(CARGO) test --workspace --locked --test system -- --nocapture chaos
+
+.PHONY: pictures
+pictures: ## the pictures of the README anew (needs Chromium and graphviz)
+	$(CARGO) build --workspace --locked
+	$(CARGO) test --workspace --locked --test system -- --ignored the_chat_in_two_languages
+	$${CARGO_TARGET_DIR:-target}/debug/controller graph -f specs/local.yaml -o dot | dot -Tsvg -o docs/stack.svg
+
 .PHONY: bench
 bench: ## every figure that we quote, as ratios of one run
 

@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
 # The whole story on one machine: a local AWS and a local Telegram, one stack from nothing to converged, two bots and a
 # detector that run on what it made, photos in and photos out, three things broken by hand and mended, all removed again.
-# Everything it starts it stops. KEEP=1 leaves it running for the browser until Ctrl-C; LESS=1 leaves the bots out.
+# Everything it starts it stops.
+#
+# KEEP=1 leaves it running for the browser until Ctrl-C; LESS=1 leaves the bots out; UP=1 (make up) starts everything and
+# tells no story. With TELEGRAM_TOKEN set, the bots talk to the real Telegram by polling: the controller, and with it any
+# webhook, stays with the local one.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -49,9 +53,10 @@ cat "$work/aws.out"
 # shellcheck disable=SC1091
 . "$work/aws.out"
 export AWS_DEFAULT_REGION=$AWS_REGION
+real_token=${TELEGRAM_TOKEN:-} real_url=${TELEGRAM_API_URL:-https://api.telegram.org}
 # Made up; the local Telegram knows the bot by it.
 export TELEGRAM_TOKEN=123456:made-up-for-the-demo-0000000000000
-start telegram local-telegram --listen 127.0.0.1:0 --token "$TELEGRAM_TOKEN"
+start telegram local-telegram --listen "127.0.0.1:${TELEGRAM_PORT:-0}" --token "$TELEGRAM_TOKEN"
 ready telegram TELEGRAM_API_URL
 # shellcheck disable=SC1091
 . "$work/telegram.out"
@@ -94,8 +99,14 @@ for name, key in (("ACCESS_KEY_ID", "AccessKeyId"), ("SECRET_ACCESS_KEY", "Secre
     start "$name" env -u TELEGRAM_TOKEN bash -c 'set -a; . "$0"; exec "$@"' "$work/$name.env" "$@"
   }
   ports=("$(free_port)" "$(free_port)")
+  mode=()
+  real=()
+  if [ -n "$real_token" ]; then
+    mode=(--polling)
+    real=("TELEGRAM_TOKEN=$real_token" "TELEGRAM_API_URL=$real_url")
+  fi
   for i in 0 1; do
-    service "bot$i" polybot env "POLYBOT_LISTEN=127.0.0.1:${ports[$i]}" polybot
+    service "bot$i" polybot env "POLYBOT_LISTEN=127.0.0.1:${ports[$i]}" "${real[@]}" polybot "${mode[@]}"
     ready "bot$i" "polybot serves"
   done
   service detector yolo5 env "YOLO5_LISTEN=127.0.0.1:$(free_port)" "YOLO5_MODEL=$model" yolo5 worker
@@ -105,25 +116,36 @@ for name, key in (("ACCESS_KEY_ID", "AccessKeyId"), ("SECRET_ACCESS_KEY", "Secre
   ready front "ready https"
   echo "two bots, one detector, and TLS on $(cut -d' ' -f2 "$work/front.out") with the stack's own certificate"
 
-  say "Ada sends photos; what comes back"
-  run python3 local/user.py "$TELEGRAM_API_URL" "$pictures" yolo5/samples/grace_hopper.jpg
+  if [ -n "$real_token" ]; then
+    say "Your bot answers in Telegram now: send it a photo (KEEP=1 leaves it running)"
+  elif [ -z "${UP:-}" ]; then
+    say "Ada sends photos; what comes back"
+    run python3 local/user.py "$TELEGRAM_API_URL" "$pictures" yolo5/samples/grace_hopper.jpg
+  fi
   echo "the chat: $TELEGRAM_API_URL/"
 fi
 
-say "Three things broken by hand"
-hands break
+if [ -z "${UP:-}" ]; then
+  say "Three things broken by hand"
+  hands break
 
-say "The plan that mends them"
-tell controller plan -f "$spec"
+  say "The plan that mends them"
+  tell controller plan -f "$spec"
 
-say "Repaired"
-tell controller apply -f "$spec" --yes --poll 1s
-tell controller plan -f "$spec"
+  say "Repaired"
+  tell controller apply -f "$spec" --yes --poll 1s
+  tell controller plan -f "$spec"
+fi
 
-if [ -n "${KEEP:-}" ]; then
+if [ -n "${KEEP:-}${UP:-}" ]; then
+  # For another shell: `. local/.up/env`, and the controller sees this AWS.
+  if [ -n "${UP:-}" ]; then
+    { cat "$work/aws.out" "$work/telegram.out"; echo "export TELEGRAM_TOKEN=$TELEGRAM_TOKEN AWS_DEFAULT_REGION=$AWS_REGION"; } >local/.up/env
+    cp "$spec" local/.up/local.yaml
+  fi
   say "Left running: $TELEGRAM_API_URL/ (Ctrl-C ends it)"
-  trap 'exit 0' INT
-  while true; do sleep 3600 & wait $!; done
+  trap 'exit 0' INT TERM
+  while true; do sleep 3600 & started+=($!); wait $! || true; done
 fi
 
 say "Destroyed; what holds data stays until it is named"

@@ -15,5 +15,6 @@ mod filters;
 mod kills;
 mod pictures;
 mod predictions;
+mod random;
 mod setting;
 mod webhook;
