@@ -63,6 +63,12 @@ impl Service {
         let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
         line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
     }
+
+    /// Its metrics.
+    pub async fn metrics(&self) -> String {
+        let answer = reqwest::get(format!("{}/metrics", self.url)).await.unwrap();
+        answer.text().await.unwrap()
+    }
 }
 
 async fn keep(
