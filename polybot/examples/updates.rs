@@ -68,10 +68,11 @@ async fn main() {
     let seconds = begun.elapsed().as_secs_f64();
     let loaded = memory(process);
     times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
+    let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1000.0;
+    let count = f64::from(u32::try_from(times.len()).unwrap());
     println!("{} deliveries over {CONNECTIONS} connections, store in memory", times.len());
-    println!("{:22}{:9.0}", "updates a second", times.len() as f64 / seconds);
-    println!("{:22}{:9.1} {:9.1} {:9.1}", "ms p50, p99, most", at(0.5), at(0.99), at(1.0));
+    println!("{:22}{:9.0}", "updates a second", count / seconds);
+    println!("{:22}{:9.1} {:9.1} {:9.1}", "ms p50, p99, most", at(50), at(99), at(100));
     println!("{:22}{idle:9.1} {loaded:9.1}", "MiB idle, most");
     bot.kill().await.unwrap();
 }

@@ -68,9 +68,7 @@ note-joined-padded = The photos had different sizes: the smaller ones have white
 note-more = Only the first { $most } photos were used.
 
 working = Looking at the picture…
-predict-found =
-    Detected objects:
-    { $list }
+predict-found = Detected objects:
 predict-line = { $class }: { $count } ({ $scores })
 predict-nothing = I found no object in this picture that I know.
 predict-failed-object = The picture got lost on its way. Please send it again.

@@ -67,10 +67,9 @@ note-joined-padded = התמונות היו בגדלים שונים: סביב ה�
 note-more = נעשה שימוש רק ב־{ $most } התמונות הראשונות.
 
 working = מסתכל על התמונה…
-predict-found =
-    עצמים שנמצאו:
-    { $list }
-predict-line = { $class }: { $count } ({ $scores })
+predict-found = עצמים שנמצאו:
+# The mark makes the line run from right to left: its words are all isolated, so none of them would.
+predict-line = {"\u200F"}{ $class }: { $count } ({ $scores })
 predict-nothing = לא מצאתי בתמונה עצם שאני מכיר.
 predict-failed-object = התמונה אבדה בדרך. שלחו אותה שוב בבקשה.
 predict-failed-image = הגלאי אינו יכול לקרוא את התמונה. שלחו תמונה אחרת בבקשה.

@@ -144,7 +144,8 @@ pub fn summary(language: Language, labels: &[Label]) -> String {
             language.text("predict-line", &arguments)
         })
         .collect();
-    language.text("predict-found", &[("list", lines.join("\n").into())])
+    // Not as an argument: an argument is isolated, and what isolates ends with its line.
+    format!("{}\n{}", language.text("predict-found", &[]), lines.join("\n"))
 }
 
 fn failed(language: Language, failure: Failure) -> String {
@@ -193,7 +194,7 @@ mod tests {
     #[test]
     fn a_summary_counts_classes_and_shows_scores_in_the_users_language() {
         let labels = [label("dog", 0.8), label("traffic light", 0.95), label("dog", 0.91)];
-        let plain = |language| summary(language, &labels).replace(['\u{2068}', '\u{2069}'], "");
+        let plain = |language| summary(language, &labels).replace(['\u{2068}', '\u{2069}', '\u{200f}'], "");
         assert_eq!(plain(Language::English), "Detected objects:\nTraffic light: 1 (95 %)\nDog: 2 (91 %, 80 %)");
         assert_eq!(plain(Language::Hebrew), "עצמים שנמצאו:\nרמזור: 1 (95 %)\nכלב: 2 (91 %, 80 %)");
     }

@@ -22,7 +22,7 @@ async fn the_chat_in_two_languages() {
         let url = format!("{}/_local/?users={name}:{number}", system.telegram.url());
         let mut page = Browser::open(&chromium, &url).await.unwrap();
         page.wait_for("document.querySelectorAll('.msg .photos img').length >= 4").await.unwrap();
-        let loaded = "Promise.all([...document.images].map((image) => image.decode())).then(() => true)";
+        let loaded = "Promise.all([...document.querySelectorAll('.phone .photos img')].map((image) => image.decode())).then(() => true)";
         page.evaluate(loaded).await.unwrap();
         page.evaluate("document.querySelector('.log').scrollTo(0, 1e6)").await.unwrap();
         let phone = "JSON.stringify(document.querySelector('.phone').getBoundingClientRect())";
