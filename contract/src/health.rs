@@ -30,7 +30,6 @@ pub fn ask(mut address: SocketAddr, path: &str) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 mod tests {
     use super::*;
     use std::net::TcpListener;

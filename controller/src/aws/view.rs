@@ -124,6 +124,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_list_serves_whoever_asks_for_nothing_newer() {
+        struct Others;
         let (lists, reads) = (Lists::default(), AtomicUsize::new(0));
         let get = async |since: Instant| {
             let read = || async {
@@ -143,7 +144,6 @@ mod tests {
         let early = Instant::now();
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(futures::join!(get(Instant::now()), get(early)), (4, 4));
-        struct Others;
         let failing = || async { Err::<Others, _>(Error::internal("no")) };
         assert!(lists.get(early, failing).await.is_err());
         assert!(lists.get(early, || async { Ok(Others) }).await.is_ok());
