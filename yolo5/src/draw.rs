@@ -27,17 +27,15 @@ fn ink(on: Rgb<u8>) -> Rgb<u8> {
     if 2126 * r + 7152 * g + 722 * b > 1_400_000 { Rgb([0, 0, 0]) } else { Rgb([255, 255, 255]) }
 }
 
-/// The picture with each box, its class and score. Better boxes lie on top.
-pub fn annotate(picture: &RgbImage, detections: &[Detection]) -> RgbImage {
-    let mut out = picture.clone();
+/// Draws each box with its class and score into the picture. Better boxes lie on top.
+pub fn annotate(picture: &mut RgbImage, detections: &[Detection]) {
     let line = ((picture.width() + picture.height()) / 400).clamp(2, 16);
     for d in detections.iter().rev() {
-        frame(&mut out, d.pixels, line, colour(d.class));
+        frame(picture, d.pixels, line, colour(d.class));
     }
     for d in detections.iter().rev() {
-        label(&mut out, d, line);
+        label(picture, d, line);
     }
-    out
 }
 
 /// A filled rectangle, clipped.
@@ -115,10 +113,11 @@ mod tests {
     proptest! {
         #[test]
         fn boxes_anywhere_on_pictures_of_any_size_are_drawn(w in 1_u32..120, h in 1_u32..120, b: [u8; 4], class in 0_usize..80) {
-            let picture = RgbImage::new(w, h);
+            let mut picture = RgbImage::new(w, h);
             let [l, t, r, m] = b.map(u32::from);
             let d = Detection { class, score: 0.5, pixels: [l.min(w), t.min(h), r.min(w), m.min(h)] };
-            prop_assert_eq!(annotate(&picture, &[d]).dimensions(), (w, h));
+            annotate(&mut picture, &[d]);
+            prop_assert_eq!(picture.dimensions(), (w, h));
         }
     }
 }

@@ -124,11 +124,12 @@ fn look_at(detector: &Detector, bytes: &[u8], thresholds: &Thresholds) -> Result
         Instant::now()
     };
     let begun = Instant::now();
-    let picture = Picture::read(bytes).map_err(Fault::Picture)?;
+    let mut picture = Picture::read(bytes).map_err(Fault::Picture)?;
     let begun = stage("read", begun);
     let detections = detector.detect(&picture.pixels, thresholds).map_err(Fault::Run)?;
     let begun = stage("detect", begun);
-    let (drawn, format) = picture.write(&draw::annotate(&picture.pixels, &detections));
+    draw::annotate(&mut picture.pixels, &detections);
+    let (drawn, format) = picture.write(&picture.pixels);
     stage("draw", begun);
     Ok(Looked { detections, size: picture.pixels.dimensions(), drawn, format })
 }

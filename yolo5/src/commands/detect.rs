@@ -155,13 +155,14 @@ fn one(
     args: &DetectArgs,
 ) -> Result<(String, Vec<Detection>), String> {
     let bytes = source.read()?;
-    let picture = Picture::read(&bytes).map_err(|e| e.to_string())?;
+    let mut picture = Picture::read(&bytes).map_err(|e| e.to_string())?;
     let mut found = detector.detect(&picture.pixels, thresholds).map_err(|e| e.to_string())?;
     found.retain(|d| classes.is_empty() || classes.contains(&d.class));
     let (width, height) = picture.pixels.dimensions();
     let name = source.name();
     if args.draw || args.output.is_some() && !args.yolo {
-        let (drawn, format) = picture.write(&draw::annotate(&picture.pixels, &found));
+        draw::annotate(&mut picture.pixels, &found);
+        let (drawn, format) = picture.write(&picture.pixels);
         write(&beside(source, args, &format!("-detected.{}", extension(format))), &drawn)?;
     }
     if args.yolo {
