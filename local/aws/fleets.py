@@ -315,7 +315,7 @@ def control(path, body):
 
 
 def install():
-    from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup, InstanceState
+    from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup, InstanceState, TerminateInstanceActivity
     from moto.autoscaling.responses import AutoScalingResponse
     from moto.core.responses import ActionResult, EmptyResult
     refusal = rules.Refusal
@@ -456,6 +456,18 @@ def install():
             raise refusal("IrreversibleInstanceRefresh", "The refresh has no desired configuration to go back from.")
         go_back(group_of(self), refresh, CLOCK.now(), "Rollback requested by a user.")
         return ActionResult({"InstanceRefreshId": refresh["InstanceRefreshId"]})
+
+    # A termination by name: through the hook too, even of an instance that is protected from scale-in.
+    @rules.wrap(AutoScalingBackend, "terminate_instance")
+    def terminate_instance(original, self, instance_id, should_decrement):
+        with LOCK:
+            group, state = next((g, s) for g in self.autoscaling_groups.values() for s in g.instance_states
+                                if s.instance_id == instance_id)
+            activity = TerminateInstanceActivity(state.instance, group.desired_capacity)
+            if should_decrement:
+                group.desired_capacity -= 1
+            take_away(group, [state], CLOCK.now())
+            return activity
 
     # What a worker says while it is held by a hook.
     def held(self):

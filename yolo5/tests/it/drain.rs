@@ -119,6 +119,35 @@ async fn workers_killed_and_taken_back_under_load_answer_each_job_once() {
 }
 
 #[tokio::test]
+async fn a_worker_whose_instance_the_group_terminates_finishes_completes_the_hook_and_idles() {
+    let world = World::with_visibility(100, 5).await;
+    picture(&world).await;
+    let fleet = Fleet::new(world, 2).await;
+    let [leaving, staying] = &fleet.instances[..] else { panic!("{:?}", fleet.instances) };
+    let mut all = fleet.jobs("load", 20).await;
+    let mut drained = fleet.worker(leaving, &["--streams", "1"]);
+    let mut answers = fleet.world.answers(names(&["load-0"])).await;
+    let leave = fleet.autoscaling.terminate_instance_in_auto_scaling_group().instance_id(leaving);
+    leave.should_decrement_desired_capacity(true).send().await.unwrap();
+    fleet.until("the completion of the hook", |living| living.iter().all(|(id, _)| id != leaving)).await;
+    let calls = fleet.world.aws.calls().await.unwrap();
+    assert_eq!(calls.iter().filter(|call| *call == "autoscaling:CompleteLifecycleAction").count(), 1);
+    assert!(drained.try_wait().unwrap().is_none(), "a drained worker waits for its instance's end");
+
+    // What is left, and what comes now, is for the one that stays.
+    all.extend(fleet.jobs("late", 3).await);
+    let _other = fleet.worker(staying, &[]);
+    let missing = all.iter().filter(|id| !answers.contains_key(*id)).cloned().collect();
+    for (id, more) in fleet.world.answers(missing).await {
+        answers.entry(id).or_default().extend(more);
+    }
+    assert_eq!(answers.keys().cloned().collect::<BTreeSet<_>>(), all);
+    assert!(answers.values().all(|all| all.len() == 1), "each job is answered once");
+    terminate(&drained);
+    assert!(tokio::time::timeout(SOON, drained.wait()).await.expect("an end").unwrap().success());
+}
+
+#[tokio::test]
 async fn what_cannot_be_finished_in_time_goes_back_to_the_queue_at_once() {
     // A message that were not given back would be seen again in ten minutes.
     let world = World::with_visibility(100, 600).await;
