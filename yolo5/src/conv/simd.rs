@@ -105,7 +105,7 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         let wide = [(Self::Avx512, Avx512::detect().is_some()), (Self::Avx2, Avx2::detect().is_some())];
         #[cfg(not(target_arch = "x86_64"))]
-        let wide = [];
+        let wide: [(Self, bool); 0] = [];
         wide.into_iter().filter(|(_, there)| *there).map(|(isa, _)| isa).chain([Self::Portable]).collect()
     }
 
