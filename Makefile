@@ -69,6 +69,7 @@ pictures: ## the pictures of the README anew (needs Chromium and graphviz)
 bench: ## every figure that we quote, as ratios of one run
 
 -include controller/Makefile.inc
+-include charts/Makefile.inc
 -include local/Makefile.inc
 -include local/telegram.mk
 -include polybot/Makefile.inc

@@ -41,6 +41,8 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Keep stacks as the files say, until told to stop: a pass when a file changes and every few minutes.
     Run(RunArgs),
+    /// Keep the stacks that a Kubernetes cluster holds as PolybotStack objects, until told to stop.
+    Operate(OperateArgs),
     /// Remove a stack. What holds data stays unless it is named with --with-data.
     Destroy(DestroyArgs),
     /// Show every resource with its id and phase, and the stack's outputs.
@@ -369,6 +371,35 @@ pub struct RunArgs {
     /// How long this program may be silent before another one takes over.
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub lease: Duration,
+    /// Address of /healthz, /readyz and /metrics.
+    #[arg(long, default_value = "127.0.0.1:9090")]
+    pub listen: std::net::SocketAddr,
+}
+
+/// Arguments of `operate`.
+#[derive(Debug, Args)]
+pub struct OperateArgs {
+    /// Only the objects of this namespace; those of all namespaces where absent.
+    #[arg(long, value_name = "NAME", env = "POLYBOT_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Only objects with these labels, such as team=ops.
+    #[arg(long, value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Time between two passes over a stack at rest, spread by a tenth; spec.cluster.driftPeriod goes before it.
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub interval: Duration,
+    /// Stacks that are passed over at once.
+    #[arg(long, default_value = "4", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub concurrency: u16,
+    /// How long the replica that leads may be silent before another one takes over.
+    #[arg(long, default_value = "15s", value_parser = duration)]
+    pub lease: Duration,
+    /// Namespace of the Lease by which replicas elect who leads.
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "default")]
+    pub lease_namespace: String,
+    /// Name of that Lease.
+    #[arg(long, value_name = "NAME", default_value = "polybot-controller")]
+    pub lease_name: String,
     /// Address of /healthz, /readyz and /metrics.
     #[arg(long, default_value = "127.0.0.1:9090")]
     pub listen: std::net::SocketAddr,

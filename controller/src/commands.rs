@@ -9,6 +9,8 @@ mod drift;
 mod graph;
 mod iam_policy;
 mod image;
+mod monitor;
+mod operate;
 mod plan;
 mod rollout;
 mod run;
@@ -48,6 +50,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Drift(args) => drift::run(&args).await,
         Command::Apply(args) => apply::run(&args).await,
         Command::Run(args) => run::run(&args).await,
+        Command::Operate(args) => operate::run(&args).await,
         Command::Destroy(args) => destroy::run(&args).await,
         Command::Status(args) => status::run(&args).await,
         Command::Graph(args) => graph::run(&args),

@@ -32,7 +32,7 @@ mod resource;
 mod show;
 mod wanted;
 
-pub use apply::{Consent, Event, Outcome, Progress, Report, apply};
+pub use apply::{Consent, Event, Outcome, Progress, Report, apply, left};
 pub use erased::{Found, Kind, Of};
 pub use input::{Input, Outputs, Slot};
 pub use observe::{Observed, observe};

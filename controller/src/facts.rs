@@ -175,8 +175,13 @@ pub async fn token(spec: &PolybotStack, secrets: &aws_sdk_secretsmanager::Client
     } else {
         return Err("the token comes from a Kubernetes Secret, which only the operator can read".to_owned());
     };
-    let token = token.trim().to_owned();
-    // 123456:ABC…; anything else is a mistake that Telegram would answer with 404 later.
+    well_formed(&token)
+}
+
+/// A token as @BotFather gives them; anything else is a mistake that Telegram would answer with 404 later.
+pub fn well_formed(text: &str) -> Fact<Secret<String>> {
+    let token = text.trim().to_owned();
+    // 123456:ABC…
     let well_formed = token
         .split_once(':')
         .is_some_and(|(id, key)| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()) && key.len() >= 20);

@@ -1,22 +1,23 @@
 //! Keeps stacks as their specs say, pass after pass, until told to stop.
 
+mod pass;
+
+pub use pass::{Pass, Permit, Seen, Terms, Withheld, pass};
+
 use crate::{
     aws::Regions,
-    engine::{self, Action, Cause, Consent, Event, Outcome, Report},
-    lease::{Lease, Table},
-    reconcile::{Allow, ConnectError, Connection, Goal},
+    reconcile::{ConnectError, Connection},
     spec::PolybotStack,
     stop::Stop,
 };
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
 
 /// How one pass ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
     /// AWS was as the spec says.
     Quiet,
@@ -82,9 +83,42 @@ impl Pace {
     }
 }
 
-/// Lists of a region that another stack's pass has read this long ago are good enough to see that there is nothing to do: a
-/// tenth of the usual interval.
-const RECENT: Duration = Duration::from_secs(30);
+/// How one stack has fared from pass to pass: what its pace and its metrics are made of.
+#[derive(Clone, Debug)]
+pub struct Course {
+    pace: Pace,
+    unsettled_since: Option<Instant>,
+}
+
+impl Course {
+    /// A stack that is looked at once an interval when it is at rest.
+    pub fn new(interval: Duration) -> Self {
+        Self { pace: Pace::new(interval), unsettled_since: None }
+    }
+
+    /// Takes another interval; how long the stack has been quiet or failing still counts.
+    pub fn every(&mut self, interval: Duration) {
+        self.pace.interval = interval;
+    }
+
+    /// Notes a pass, and tells when the next one is due.
+    pub fn passed(&mut self, stack: &str, end: End, begun: Instant) -> Duration {
+        let label = || stack.to_owned();
+        metrics::counter!("polybot_passes_total", "stack" => label(), "end" => end.name()).increment(1);
+        metrics::histogram!("polybot_pass_seconds", "stack" => label()).record(begun.elapsed());
+        match (end, self.unsettled_since) {
+            (End::Quiet, Some(since)) => {
+                metrics::histogram!("polybot_converge_seconds", "stack" => label()).record(since.elapsed());
+                self.unsettled_since = None;
+            }
+            (End::Quiet, None) | (_, Some(_)) => {}
+            (_, None) => self.unsettled_since = Some(begun),
+        }
+        metrics::gauge!("polybot_unsettled_seconds", "stack" => label())
+            .set(self.unsettled_since.map_or(0.0, |since| since.elapsed().as_secs_f64()));
+        self.pace.next(end, rand::random())
+    }
+}
 
 /// Keeps one stack: a pass, a wait, a pass. Takes up each new spec at once. Returns when asked to stop, after the steps that run
 /// have ended.
@@ -96,33 +130,21 @@ pub async fn keep(
     stop: Stop,
     told: impl Fn(&str, End),
 ) {
-    let mut pace = Pace::new(interval);
-    let mut unsettled_since: Option<Instant> = None;
+    let mut course = Course::new(interval);
+    let terms = Terms { lease: Some(lease), ..Terms::default() };
     while !stop.is_asked() {
         let spec = specs.borrow_and_update().clone();
         let name = spec.metadata.name.clone().unwrap_or_default();
         let begun = Instant::now();
         let end = match Connection::open(spec.clone(), &regions).await {
-            Ok(connection) => pass(&connection, lease, &stop).await,
+            Ok(connection) => pass(&connection, &terms, &stop).await.end,
             Err(error) => {
                 report_connect_error(&name, &error);
                 End::Failed
             }
         };
-        metrics::counter!("polybot_passes_total", "stack" => name.clone(), "end" => end.name()).increment(1);
-        metrics::histogram!("polybot_pass_seconds", "stack" => name.clone()).record(begun.elapsed());
-        match (end, unsettled_since) {
-            (End::Quiet, Some(since)) => {
-                metrics::histogram!("polybot_converge_seconds", "stack" => name.clone()).record(since.elapsed());
-                unsettled_since = None;
-            }
-            (End::Quiet, None) | (_, Some(_)) => {}
-            (_, None) => unsettled_since = Some(begun),
-        }
-        metrics::gauge!("polybot_unsettled_seconds", "stack" => name.clone())
-            .set(unsettled_since.map_or(0.0, |since| since.elapsed().as_secs_f64()));
         told(&name, end);
-        let wait = pace.next(end, rand::random());
+        let wait = course.passed(&name, end, begun);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             changed = specs.changed() => if changed.is_err() { return },
@@ -134,111 +156,6 @@ pub async fn keep(
 fn report_connect_error(name: &str, error: &ConnectError) {
     let cause = std::error::Error::source(error).map(|e| format!(": {e}")).unwrap_or_default();
     tracing::error!(stack = name, "cannot start: {error}{cause}");
-}
-
-/// One pass: looks, and does what is needed within the limits of the spec. Asks nobody: data never goes, and no more is deleted
-/// at once than the spec allows.
-pub async fn pass(connection: &Connection, lease: Duration, stop: &Stop) -> End {
-    let name = &connection.aws.ownership.stack;
-    let allow = Allow::default();
-    let plan = connection.glance(RECENT, &allow).await;
-    drift_seen(name, &plan);
-    if plan.summary().writes() == 0 {
-        let report = engine::apply(&connection.aws, plan, None, stop, &|_| ()).await;
-        return end_of(name, &report);
-    }
-    let cap = usize::try_from(connection.spec.spec.safety.max_deletions).unwrap_or(usize::MAX);
-    let deletions: Vec<_> = plan.deletions().map(|s| s.address.to_string()).collect();
-    if deletions.len() > cap {
-        tracing::error!(
-            stack = name,
-            "the plan deletes or replaces {} resources ({}), more than the {cap} allowed at once; nothing was done. If that is \
-             meant, run `controller apply --max-deletions {}`",
-            deletions.len(),
-            deletions.join(", "),
-            deletions.len()
-        );
-        return End::Blocked;
-    }
-    let told =
-        |holder: &crate::lease::Record| tracing::debug!(stack = name, holder = holder.owner, "waits for the lease");
-    let lease: Option<Lease<Table>> = tokio::select! {
-        taken = connection.lease(lease, told) => taken.map_err(|error| tracing::warn!(stack = name, %error, "goes on without a lease")).ok(),
-        () = stop.asked() => return End::Waiting,
-    };
-    // Whoever held it may have done the work meanwhile, and a glance is nothing to act on.
-    let (_, plan) = connection.look(Goal::Converge, &allow).await;
-    let consent = Consent::to(&plan);
-    let stop = lease.as_ref().map_or_else(|| stop.clone(), |lease| stop.or(lease.lost()));
-    let report = engine::apply(&connection.aws, plan, Some(&consent), &stop, &|event| tell(name, event)).await;
-    if let Some(lease) = lease {
-        lease.give_back().await;
-    }
-    end_of(name, &report)
-}
-
-/// A gauge for each kind of finding, so that an alert can be set on it.
-fn drift_seen(stack: &str, plan: &engine::Plan) {
-    let causes = [Cause::Drift, Cause::Pending, Cause::Follows, Cause::Unclear];
-    let mut counts: BTreeMap<_, u32> = causes.iter().map(|c| (c.word(), 0)).collect();
-    for step in plan.steps.iter().filter(|s| s.action.writes()) {
-        *counts.entry(step.cause.word()).or_default() += 1;
-    }
-    for (cause, n) in counts {
-        metrics::gauge!("polybot_findings", "stack" => stack.to_owned(), "cause" => cause).set(f64::from(n));
-    }
-}
-
-/// Each change in the world is a line at info.
-fn tell(stack: &str, event: &Event) {
-    let Event::Ended(step, outcome) = event else { return };
-    let (word, address) = (step.action.word(), &step.address);
-    let (kind, end) = (address.kind, outcome_name(outcome));
-    match outcome {
-        Outcome::Done(took) => {
-            tracing::info!(stack, action = word, %address, seconds = took.as_secs_f64(), "done");
-        }
-        Outcome::Failed(error) => {
-            tracing::error!(stack, action = word, %address, %error, hint = error.hint(), "failed");
-            metrics::counter!("polybot_errors_total", "service" => error.service.clone(), "code" => error.code.clone())
-                .increment(1);
-        }
-        Outcome::Waiting(why) => tracing::debug!(stack, action = word, %address, why, "waits"),
-        Outcome::Blocked(_) | Outcome::Retained => return,
-    }
-    metrics::counter!("polybot_steps_total", "kind" => kind, "action" => word, "end" => end).increment(1);
-}
-
-fn outcome_name(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Done(_) => "done",
-        Outcome::Waiting(_) => "waiting",
-        Outcome::Blocked(_) => "blocked",
-        Outcome::Failed(_) => "failed",
-        Outcome::Retained => "retained",
-    }
-}
-
-fn end_of(stack: &str, report: &Report) -> End {
-    let unknown = report.steps.iter().any(|(s, _)| matches!(s.action, Action::Unknown(_)));
-    for (step, outcome) in &report.steps {
-        match (&step.action, outcome) {
-            (Action::Unknown(why), _) => tracing::debug!(stack, address = %step.address, why, "could not be looked at"),
-            (_, Outcome::Blocked(why)) => tracing::debug!(stack, address = %step.address, why, "blocked"),
-            _ => {}
-        }
-    }
-    if report.failed() || unknown {
-        End::Failed
-    } else if report.wrote() {
-        End::Wrote
-    } else if report.waiting() {
-        End::Waiting
-    } else if report.blocked() {
-        End::Blocked
-    } else {
-        End::Quiet
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod facts;
 pub mod keep;
 pub mod kinds;
 pub mod lease;
+pub mod operator;
 pub mod ownership;
 pub mod permissions;
 pub mod posture;

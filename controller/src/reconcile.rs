@@ -3,10 +3,11 @@
 use crate::{
     aws::{self, Aws, Region, Regions, View},
     engine::{self, Address, Plan, Policy, Wanted},
-    facts::Facts,
+    facts::{Fact, Facts},
     kinds::KINDS,
     lease::{self, Lease, Terms},
     ownership::Ownership,
+    secret::Secret,
     spec::PolybotStack,
     stack,
     telegram::Telegram,
@@ -15,9 +16,10 @@ use std::{sync::Arc, time::Duration};
 use time::OffsetDateTime;
 
 /// What the pass is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Goal {
     /// The stack as the spec says.
+    #[default]
     Converge,
     /// No stack.
     Destroy,
@@ -62,7 +64,10 @@ pub enum ConnectError {
 impl Connection {
     /// Reaches the stack through one of the process's regions. Refuses credentials of another account than the spec says.
     pub async fn open(spec: Arc<PolybotStack>, regions: &Regions) -> Result<Self, ConnectError> {
-        let region = regions.open(spec.spec.region.as_str()).await.map_err(ConnectError::Identity)?;
+        let region = regions
+            .open(spec.spec.region.as_str(), spec.spec.assume_role.as_ref())
+            .await
+            .map_err(ConnectError::Identity)?;
         Self::within(spec, region).await
     }
 
@@ -91,6 +96,15 @@ impl Connection {
         let mut aws = Aws::new(region, ownership, known);
         aws.telegram = Some(telegram);
         Ok(Self { spec, aws })
+    }
+
+    /// The same with a token from elsewhere: a Kubernetes Secret.
+    #[must_use]
+    pub fn with_token(mut self, token: Fact<Secret<String>>) -> Self {
+        if let Some(telegram) = &mut self.aws.telegram {
+            telegram.token = token;
+        }
+        self
     }
 
     /// Takes the lease on the stack, waiting while another controller holds it. The table of leases is made if need be.

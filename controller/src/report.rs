@@ -2,6 +2,7 @@
 //! in the same forms; `drift` judges them besides, and asks who did it.
 
 pub mod github;
+pub mod inventory;
 pub mod markdown;
 pub mod risk;
 pub mod sarif;

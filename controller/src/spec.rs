@@ -6,9 +6,11 @@ pub mod edit;
 pub mod load;
 pub mod names;
 pub mod pattern;
+mod status;
 pub mod tree;
 mod value;
 
+pub use status::{Approved, PlanStatus, PolybotStackStatus, ResourceStatus};
 pub use value::{Cidr, Day, Duration, Region};
 
 use kube::CustomResource;
@@ -24,21 +26,54 @@ use std::collections::BTreeMap;
     kind = "PolybotStack",
     plural = "polybotstacks",
     shortname = "pbs",
+    category = "polybot",
     namespaced,
+    status = "PolybotStackStatus",
     derive = "PartialEq",
+    validation = Rule::new("self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')")
+        .message("a stack's name has at most 63 characters and no dots"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Region", type_ = "string", json_path = ".spec.region"),
+    printcolumn(name = "Drift", type_ = "string", json_path = r#".status.conditions[?(@.type=="Drifted")].status"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     doc = "One Polybot stack in one region of one AWS account."
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PolybotStackSpec {
     /// First part of every AWS name: names are {prefix}-{environment}-{component}. Lower-case letters, digits, dashes.
+    #[schemars(length(min = 1, max = 20))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {"rule": "self == oldSelf", "message": "prefix cannot be changed: every name in AWS hangs on it; make a new stack"},
+        {"rule": "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "message": "lower-case letters, digits and dashes, no dash at an end"},
+    ]))]
     pub prefix: String,
     /// Second part of every AWS name, such as `prod`.
+    #[schemars(length(min = 1, max = 20))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {"rule": "self == oldSelf", "message": "environment cannot be changed: every name in AWS hangs on it; make a new stack"},
+        {"rule": "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "message": "lower-case letters, digits and dashes, no dash at an end"},
+    ]))]
     pub environment: String,
     /// AWS region, such as `us-east-1`. One stack a region, each with its own bot token.
+    #[schemars(extend("x-kubernetes-validations" = [
+        {"rule": "self == oldSelf", "message": "region cannot be changed: a stack stays where it is; make a new one"},
+    ]))]
     pub region: Region,
     /// Account that the stack belongs to, twelve digits. Credentials of any other account are refused before the first call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 12))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {"rule": "self == oldSelf", "message": "accountId cannot be changed: a stack stays where it is; make a new one"},
+        {"rule": "self.matches('^[0-9]{12}$')", "message": "twelve digits"},
+    ]))]
     pub account_id: Option<String>,
+    /// A role that is taken before anything else; the credentials at hand need only the right to take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assume_role: Option<AssumeRole>,
+    /// How the operator treats this stack; it has no effect on files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
     /// The network.
     #[serde(default)]
     pub network: Network,
@@ -90,6 +125,58 @@ pub struct PolybotStackSpec {
     pub waivers: Vec<Waiver>,
 }
 
+/// A role to act as.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AssumeRole {
+    /// Its ARN.
+    #[schemars(length(max = 2048))]
+    pub arn: String,
+    /// What the role's trust asks for, so that nobody else can make the controller act on the role's account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+}
+
+/// How the operator treats a stack.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cluster {
+    /// What the operator may do.
+    #[serde(default)]
+    pub management_policy: ManagementPolicy,
+    /// Time between two looks at a stack at rest, spread by a tenth, 30s to 1d; the operator's own where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift_period: Option<Duration>,
+    /// What becomes of the stack in AWS when this object is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+    /// Name of a ConfigMap beside this object that gets the stack's outputs; none where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs_to: Option<String>,
+}
+
+/// What the operator may do about a stack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ManagementPolicy {
+    /// Everything.
+    #[default]
+    Full,
+    /// Look and tell; nothing is ever written, and deleting the object leaves the stack as it is.
+    Observe,
+    /// Look, and show a plan; it is carried out once the annotation `polybot.dev/approve` has its digest.
+    ObserveAndPlan,
+}
+
+/// What becomes of a stack when its object is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeletionPolicy {
+    /// It is removed; what holds data stays, unless `onDelete` says otherwise.
+    #[default]
+    Delete,
+    /// It is left as it is.
+    Orphan,
+}
+
 /// The network: a VPC with a public /24 subnet in each zone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -122,10 +209,15 @@ impl Default for Network {
 /// Name and certificate of the bot's address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self.name == self.hostedZone || self.name.endsWith('.' + self.hostedZone)", "message": "name has to be within hostedZone"},
+]))]
 pub struct Domain {
     /// A public hosted zone of Route 53 that exists, such as `example.com`.
+    #[schemars(length(min = 1, max = 255))]
     pub hosted_zone: String,
     /// The bot's host name within that zone.
+    #[schemars(length(min = 1, max = 64))]
     pub name: String,
     /// The certificate on the load balancer; self-signed unless an ARN is given.
     #[serde(default)]
@@ -135,6 +227,9 @@ pub struct Domain {
 /// Where the certificate comes from: `selfSigned` (the default) or `arn`, not both.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!(has(self.selfSigned) && has(self.arn))", "message": "either selfSigned or arn"},
+]))]
 pub struct CertificateSource {
     /// Made here, imported to ACM, renewed in time. The private key is kept nowhere else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,6 +242,9 @@ pub struct CertificateSource {
 /// Subject and life of the self-signed certificate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self.renewBeforeDays < self.validDays", "message": "renewBeforeDays has to be less than validDays"},
+]))]
 pub struct SelfSigned {
     /// Two-letter country code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -255,6 +353,9 @@ impl Default for WebhookOptions {
 /// Where a secret is; exactly one of the four.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "[has(self.env), has(self.file), has(self.secret), has(self.kubernetesSecret)].filter(x, x).size() == 1", "message": "exactly one of env, file, secret and kubernetesSecret"},
+]))]
 pub struct SecretSource {
     /// Name of an environment variable of the controller.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -288,6 +389,10 @@ fn secret_key() -> String {
 /// A container image: `uri`, or `repository` with `tag` or `digest`. A tag is resolved to a digest when planning.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "[has(self.tag), has(self.digest), has(self.uri)].filter(x, x).size() == 1", "message": "exactly one of tag, digest and uri"},
+    {"rule": "!(has(self.uri) && has(self.repository))", "message": "a uri names its repository itself"},
+]))]
 pub struct ImageRef {
     /// Name of the repository of this stack; the service's name where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -359,6 +464,10 @@ fn confidence() -> f32 {
 /// Least and most instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self.min <= self.max", "message": "min has to be at most max"},
+    {"rule": "self.max >= 1", "message": "max has to be at least 1"},
+]))]
 pub struct Range {
     /// Least.
     #[serde(default = "one")]
@@ -384,6 +493,9 @@ impl Default for Range {
 /// What a group scales on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!(has(self.cpu) && has(self.backlog))", "message": "either cpu or backlog"},
+]))]
 pub struct Scaling {
     /// Mean CPU of the group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -415,6 +527,10 @@ pub struct Backlog {
 /// How a new version reaches the instances.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "self.maxHealthyPercent - self.minHealthyPercent <= 100", "message": "at most 100 between minHealthyPercent and maxHealthyPercent"},
+    {"rule": "self.minHealthyPercent < 100 || self.maxHealthyPercent > 100", "message": "100 to 100 percent leaves no room to replace anything"},
+]))]
 pub struct Rollout {
     /// Instances that stay healthy meanwhile, percent of the wanted size.
     #[serde(default = "hundred")]
@@ -523,6 +639,9 @@ pub struct Tables {
 /// A table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "(self.billing == 'provisioned') == has(self.provisioned)", "message": "provisioned goes with billing: provisioned"},
+]))]
 pub struct Table {
     /// How it is paid for; by request where `provisioned` is absent.
     #[serde(default)]
@@ -635,11 +754,20 @@ pub struct Access {
 /// SSH: from where, and with which key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "has(self.publicKey) != has(self.keyName)", "message": "either publicKey or keyName"},
+    {"rule": "!has(self.publicKey) || !self.publicKey.contains('PRIVATE')", "message": "this is a private key; give the public half, and make a new pair"},
+]))]
 pub struct Ssh {
     /// Addresses that may connect; never the whole internet.
+    #[schemars(length(min = 1, max = 50))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {"rule": "self.all(c, !c.endsWith('/0'))", "message": "SSH from /0 is SSH from everywhere"},
+    ]))]
     pub cidrs: Vec<Cidr>,
     /// A public key; the private half is never seen here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8192))]
     pub public_key: Option<String>,
     /// Name of a key pair that exists, instead of `publicKey`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

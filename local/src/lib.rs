@@ -4,5 +4,6 @@ pub mod aws;
 pub mod chaos;
 mod cut;
 pub mod front;
+pub mod kube;
 pub mod python;
 pub mod telegram;

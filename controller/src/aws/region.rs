@@ -1,7 +1,9 @@
 //! One account and region: the clients, limits and lists that all stacks in it share.
 
 use super::{CloudWatch, Error, Limits, Result, calls::Counted, view::Lists};
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use crate::spec::AssumeRole;
+use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use std::{
@@ -74,8 +76,9 @@ macro_rules! client {
 }
 
 impl Region {
-    /// Opens a region with credentials and endpoint from the environment and the profile, as every AWS tool.
-    pub async fn open(name: &str) -> Result<Self> {
+    /// Opens a region with credentials and endpoint from the environment and the profile, as every AWS tool, or as a role that
+    /// these may take.
+    pub async fn open(name: &str, role: Option<&AssumeRole>) -> Result<Self> {
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(aws_config::Region::new(name.to_owned()))
             .http_client(https())
@@ -89,7 +92,11 @@ impl Region {
             )
             .load()
             .await;
-        Self::with_config(&config).await
+        let Some(role) = role else { return Self::with_config(&config).await };
+        let builder = AssumeRoleProvider::builder(&role.arn).session_name("polybot-controller").configure(&config);
+        let builder = role.external_id.iter().fold(builder, |builder, id| builder.external_id(id));
+        let provider = SharedCredentialsProvider::new(builder.build().await);
+        Self::with_config(&config.to_builder().credentials_provider(provider).build()).await
     }
 
     /// The same with an SDK configuration of the caller's. Asks whose the credentials are. AWS's limits hold at AWS's own
@@ -155,7 +162,7 @@ fn https() -> SharedHttpClient {
 
 /// The regions that a process works in, each opened once. A clone is the same.
 #[derive(Clone, Default)]
-pub struct Regions(Arc<Mutex<BTreeMap<String, Door>>>);
+pub struct Regions(Arc<Mutex<BTreeMap<(String, Option<AssumeRole>), Door>>>);
 
 type Door = Arc<tokio::sync::Mutex<Option<(Instant, Result<Arc<Region>>)>>>;
 
@@ -163,16 +170,17 @@ type Door = Arc<tokio::sync::Mutex<Option<(Instant, Result<Arc<Region>>)>>>;
 const OPEN_FOR: Duration = Duration::from_mins(10);
 
 impl Regions {
-    /// The region of that name. Whoever asks while it is being opened gets the same one, or the same error.
-    pub async fn open(&self, name: &str) -> Result<Arc<Region>> {
+    /// The region of that name, as seen by that role. Whoever asks while it is being opened gets the same one, or the same error.
+    pub async fn open(&self, name: &str, role: Option<&AssumeRole>) -> Result<Arc<Region>> {
         let asked = Instant::now();
-        let door = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default().clone();
+        let key = (name.to_owned(), role.cloned());
+        let door = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
         let mut door = door.lock().await;
         match &*door {
             Some((opened, Ok(region))) if opened.elapsed() < OPEN_FOR => Ok(region.clone()),
             Some((failed, Err(error))) if *failed >= asked => Err(Error::clone(error)),
             _ => {
-                let opened = Region::open(name).await.map(Arc::new);
+                let opened = Region::open(name, role).await.map(Arc::new);
                 *door = Some((Instant::now(), opened.clone()));
                 opened
             }

@@ -1,6 +1,6 @@
 //! `run`: keeps stacks as their files say, and takes up what changes in the files.
 
-use super::name;
+use super::{monitor, name};
 use crate::{
     aws::Regions,
     cli::RunArgs,
@@ -8,9 +8,6 @@ use crate::{
     spec::{PolybotStack, load},
     stop::Stop,
 };
-use anyhow::Context;
-use axum::{Router, extract::State, http::StatusCode, routing::get};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::ExitCode,
@@ -50,25 +47,14 @@ impl Health {
 }
 
 pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let seconds = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0];
-    let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)?;
-    let recorder = builder.build_recorder();
-    let prometheus = recorder.handle();
-    metrics::set_global_recorder(recorder).context("metrics")?;
-
+    let metrics = monitor::metrics()?;
     // A fault in the files at the start is an error; later the last good ones stay in force.
     let first = load::load(&args.specs.files)?;
     let stop = Stop::on_signal()?;
     let health = Health::default();
-    let listener = tokio::net::TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
-    tracing::info!(listen = %listener.local_addr()?, stacks = first.len(), "keeping");
-    let server = axum::serve(listener, routes(prometheus, health.clone())).with_graceful_shutdown({
-        let stop = stop.clone();
-        async move { stop.asked().await }
-    });
-    let server = tokio::spawn(async move { server.await });
+    let ready = health.clone();
+    let server = monitor::serve(args.listen, metrics, move || ready.ready(), &stop).await?;
+    tracing::info!(listen = %server.address, stacks = first.len(), "keeping");
 
     let regions = Regions::default();
     let mut kept: BTreeMap<(String, String), Kept> = BTreeMap::new();
@@ -101,7 +87,7 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     for (_, one) in kept {
         one.task.await?;
     }
-    server.await??;
+    server.ended().await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -152,18 +138,4 @@ fn take_up(
         }
         stays
     });
-}
-
-fn routes(prometheus: PrometheusHandle, health: Health) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route(
-            "/readyz",
-            get(|State(health): State<Health>| async move {
-                let (ready, text) = health.ready();
-                (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
-            }),
-        )
-        .route("/metrics", get(move || async move { prometheus.render() }))
-        .with_state(health)
 }

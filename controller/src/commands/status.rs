@@ -3,8 +3,9 @@
 use super::{connect, name, out, stacks, title};
 use crate::{
     cli::{StatusArgs, StatusFormat},
-    engine::{Action, Found, Owner, Phase, Plan},
+    engine::Plan,
     reconcile::{Allow, Connection, Goal},
+    report::inventory::rows,
     stack,
 };
 use serde_json::{Value, json};
@@ -39,45 +40,12 @@ fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 
-fn ours(plan: &Plan) -> impl Iterator<Item = &Found> {
-    plan.found.iter().filter(|f| f.owner == Owner::Ours)
-}
-
-/// The phase in one word, and why. A live thing that the plan would touch says so.
-fn phase(plan: &Plan, found: &Found) -> (&'static str, String) {
-    match &found.phase {
-        Phase::Pending(why) => return ("pending", why.clone()),
-        Phase::Deleting(why) => return ("deleting", why.clone()),
-        Phase::Failed(why) => return ("failed", why.clone()),
-        Phase::Ready => {}
-    }
-    let step = plan.steps.iter().find(|s| s.id.as_ref() == Some(&found.id) && s.address == found.address);
-    match step.map(|s| &s.action) {
-        Some(Action::Update(changes) | Action::Replace(changes)) => {
-            let mut fields: Vec<_> = changes.iter().map(|c| c.field).collect();
-            fields.dedup();
-            ("differs", fields.join(", "))
-        }
-        Some(Action::Delete(why)) => ("surplus", why.clone()),
-        Some(Action::Blocked(why, _)) => ("blocked", why.clone()),
-        Some(Action::Wait(why, _)) => ("waiting", why.clone()),
-        _ => ("ready", String::new()),
-    }
-}
-
 fn table(connection: &Connection, plan: &Plan) -> String {
-    let since = |f: &Found| f.since.map_or_else(|| "-".to_owned(), short_time);
-    let mut rows: Vec<[String; 5]> = ours(plan)
-        .map(|f| {
-            let (word, why) = phase(plan, f);
-            [f.address.to_string(), f.id.clone(), word.to_owned(), since(f), why]
-        })
+    let or_dash = |text: &str| if text.is_empty() { "-" } else { text }.to_owned();
+    let rows: Vec<[String; 5]> = rows(plan)
+        .into_iter()
+        .map(|r| [r.address, or_dash(&r.id), r.state.to_owned(), or_dash(&r.since.unwrap_or_default()), r.message])
         .collect();
-    for step in plan.steps.iter().filter(|s| s.id.is_none()) {
-        let why = step.action.reason().unwrap_or_default().to_owned();
-        let word = if matches!(step.action, Action::Unknown(_)) { "unknown" } else { "missing" };
-        rows.push([step.address.to_string(), "-".to_owned(), word.to_owned(), "-".to_owned(), why]);
-    }
     let head = ["ADDRESS", "ID", "PHASE", "SINCE", "WHY"].map(ToOwned::to_owned);
     let all: Vec<_> = std::iter::once(&head).chain(&rows).collect();
     let width = |column: usize| all.iter().map(|r| r[column].chars().count()).max().unwrap_or(0);
@@ -104,17 +72,12 @@ fn document(connection: &Connection, plan: &Plan) -> Value {
         "account": connection.aws.account,
         "region": connection.aws.region,
         "inSync": plan.is_settled(),
-        "resources": ours(plan).map(|f| {
-            let (word, why) = phase(plan, f);
-            json!({ "address": f.address.to_string(), "id": f.id, "phase": word, "why": why, "since": f.since.map(short_time) })
+        "resources": rows(plan).iter().filter(|r| !r.id.is_empty()).map(|r| {
+            json!({ "address": r.address, "id": r.id, "phase": r.state, "why": r.message, "since": r.since })
         }).collect::<Vec<_>>(),
         "missing": plan.steps.iter().filter(|s| s.id.is_none()).map(|s| {
             json!({ "address": s.address.to_string(), "action": s.action.word(), "why": s.action.reason() })
         }).collect::<Vec<_>>(),
         "outputs": stack::outputs(connection, plan).into_iter().collect::<serde_json::Map<_, _>>(),
     })
-}
-
-fn short_time(t: time::OffsetDateTime) -> String {
-    t.format(time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z")).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! Carries out a plan, and nothing but the plan.
 
 use super::{
-    Action, Address, How, Plan, Step, Tags,
+    Action, How, Plan, Step, Tags,
     erased::{Output, fill},
 };
 use crate::{
@@ -9,6 +9,8 @@ use crate::{
     stop::Stop,
 };
 use futures::stream::{FuturesUnordered, StreamExt};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -70,9 +72,9 @@ impl Report {
 }
 
 /// What a person has agreed to: the first plan of an `apply`. Its later passes may do what that plan announced and nothing
-/// else.
-#[derive(Clone, Default)]
-pub struct Consent(BTreeMap<Address, bool>);
+/// else. Each address that may be written, and whether what lives there may go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Consent(BTreeMap<String, bool>);
 
 impl Consent {
     /// Consent to all that a plan announces.
@@ -80,7 +82,7 @@ impl Consent {
         let mut addresses = BTreeMap::new();
         for step in plan.steps.iter().filter(|s| s.action != Action::Retain) {
             let removes = matches!(step.action, Action::Delete(_) | Action::Replace(_));
-            *addresses.entry(step.address.clone()).or_insert(false) |= removes;
+            *addresses.entry(step.address.to_string()).or_insert(false) |= removes;
         }
         Self(addresses)
     }
@@ -90,7 +92,7 @@ impl Consent {
         if step.remembers {
             return true;
         }
-        match (self.0.get(&step.address), &step.action) {
+        match (self.0.get(&step.address.to_string()), &step.action) {
             (None, _) => false,
             (Some(removes), Action::Delete(_) | Action::Replace(_)) => *removes,
             (Some(_), _) => true,
@@ -105,15 +107,11 @@ pub async fn apply(aws: &Aws, plan: Plan, consent: Option<&Consent>, stop: &Stop
     let steps: Vec<Step> = steps;
     let mut outcomes: Vec<Option<Outcome>> = steps
         .iter()
-        .map(|step| match &step.action {
-            Action::Blocked(why, _) => Some(Outcome::Blocked(why.clone())),
-            Action::Wait(why, _) => Some(Outcome::Waiting(why.clone())),
-            Action::Unknown(why) => Some(Outcome::Waiting(format!("its kind could not be read: {why}"))),
-            Action::Retain => Some(Outcome::Retained),
-            _ if consent.is_some_and(|c| !c.covers(step)) => {
+        .map(|step| match unwritten(step) {
+            None if consent.is_some_and(|c| !c.covers(step)) => {
                 Some(Outcome::Blocked("the plan that was agreed to does not announce this; apply again".to_owned()))
             }
-            _ => None,
+            outcome => outcome,
         })
         .collect();
     let mut running = FuturesUnordered::new();
@@ -173,6 +171,23 @@ pub async fn apply(aws: &Aws, plan: Plan, consent: Option<&Consent>, stop: &Stop
     drop(running);
     let outcomes = outcomes.into_iter().map(|o| o.unwrap_or_else(|| Outcome::Waiting("not reached".to_owned())));
     Report { steps: steps.into_iter().zip(outcomes).collect() }
+}
+
+/// What comes of a plan that is not carried out, for this reason.
+pub fn left(plan: Plan, why: &str) -> Report {
+    let outcome = |step: &Step| unwritten(step).unwrap_or_else(|| Outcome::Waiting(why.to_owned()));
+    Report { steps: plan.steps.into_iter().map(|step| (outcome(&step), step)).map(|(o, s)| (s, o)).collect() }
+}
+
+/// How a step that writes nothing ends.
+fn unwritten(step: &Step) -> Option<Outcome> {
+    match &step.action {
+        Action::Blocked(why, _) => Some(Outcome::Blocked(why.clone())),
+        Action::Wait(why, _) => Some(Outcome::Waiting(why.clone())),
+        Action::Unknown(why) => Some(Outcome::Waiting(format!("its kind could not be read: {why}"))),
+        Action::Retain => Some(Outcome::Retained),
+        Action::Create | Action::Update(_) | Action::Replace(_) | Action::Delete(_) => None,
+    }
 }
 
 enum Readiness {

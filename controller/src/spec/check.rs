@@ -263,6 +263,21 @@ pub fn check(stack: &PolybotStack) -> Vec<Found> {
             fault(&at("reason"), "no reason".to_owned(), "say why this is left alone, for those who read it later");
         }
     }
+    if let Some(role) = spec.assume_role.as_ref().filter(|r| !r.arn.starts_with("arn:aws") || !r.arn.contains(":role/"))
+    {
+        let message = format!("{:?} is no ARN of a role", role.arn);
+        fault("spec.assumeRole.arn", message, "for example arn:aws:iam::123456789012:role/polybot");
+    }
+    if let Some(cluster) = &spec.cluster {
+        if cluster.drift_period.is_some_and(|d| !(30..=86_400).contains(&d.as_seconds())) {
+            let message = "a stack is looked at every 30s to 1d".to_owned();
+            fault("spec.cluster.driftPeriod", message, "for example 10m");
+        }
+        if cluster.outputs_to.as_ref().is_some_and(|name| !lower(&name.replace('.', "-"))) {
+            let message = "no name of a ConfigMap".to_owned();
+            fault("spec.cluster.outputsTo", message, "lower-case letters, digits, dashes and dots");
+        }
+    }
     for (i, waiver) in spec.waivers.iter().enumerate() {
         if !waiver.rule.starts_with("CKV") && !waiver.rule.starts_with("POLYBOT_") {
             let message = format!("{:?} is no rule", waiver.rule);

@@ -27,7 +27,8 @@ macro_rules! textual {
                 true
             }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "pattern": $pattern, "description": $description })
+                // The API server prices rules by the longest string that may come.
+                json_schema!({ "type": "string", "maxLength": 40, "pattern": $pattern, "description": $description })
             }
         }
     };

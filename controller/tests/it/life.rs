@@ -3,6 +3,7 @@
 use crate::setting::{World, local_spec, once, plan, settle, settle_for, writes};
 use controller::{
     engine::Outcome,
+    keep::{End, Terms, pass},
     reconcile::{Allow, Goal},
     spec::{PolybotStack, WebhookOptions},
 };
@@ -150,18 +151,18 @@ async fn a_queue_cool_down_and_a_denied_service_hold_up_nothing_else() {
 async fn a_hundred_passes_beside_an_autoscaler_at_work_write_nothing_and_a_hand_is_mended_in_one() {
     let world = World::new().await;
     let c = world.converged(local_spec()).await;
-    let lease = std::time::Duration::from_mins(1);
+    let terms = Terms { lease: Some(std::time::Duration::from_mins(1)), ..Terms::default() };
     let (stop, fleet) = (controller::stop::Stop::default(), "talo-local-yolo5");
     world.aws.calls().await.unwrap();
-    for pass in 0..100 {
+    for n in 0..100 {
         let size = c.aws.autoscaling.set_desired_capacity().auto_scaling_group_name(fleet);
-        size.desired_capacity(1 + pass % 3).send().await.unwrap();
+        size.desired_capacity(1 + n % 3).send().await.unwrap();
         world.aws.calls().await.unwrap();
         // The webhook waits for a Telegram that is not there.
-        assert_eq!(controller::keep::pass(&c, lease, &stop).await, controller::keep::End::Waiting);
+        assert_eq!(pass(&c, &terms, &stop).await.end, End::Waiting);
         let writes: Vec<_> =
             world.aws.calls().await.unwrap().into_iter().filter(|call| !local::aws::reads(call)).collect();
-        assert_eq!(writes, Vec::<String>::new(), "pass {pass}");
+        assert_eq!(writes, Vec::<String>::new(), "pass {n}");
     }
     c.aws
         .sns
@@ -172,6 +173,6 @@ async fn a_hundred_passes_beside_an_autoscaler_at_work_write_nothing_and_a_hand_
         .send()
         .await
         .unwrap();
-    assert_eq!(controller::keep::pass(&c, lease, &stop).await, controller::keep::End::Wrote);
+    assert_eq!(pass(&c, &terms, &stop).await.end, End::Wrote);
     assert_eq!(writes(&plan(&c).await), Vec::<String>::new());
 }

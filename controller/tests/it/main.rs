@@ -4,12 +4,15 @@
 
 mod boot;
 mod canaries;
+mod cel;
+mod chart;
 mod cli;
 mod drift;
 mod faults;
 mod kills;
 mod laws;
 mod life;
+mod operator;
 mod permissions;
 mod preflight;
 mod pure;

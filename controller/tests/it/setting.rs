@@ -139,6 +139,15 @@ pub fn writes(plan: &Plan) -> Vec<String> {
     plan.steps.iter().filter(|s| s.action.writes()).map(|s| format!("{} {}", s.action.word(), s.address)).collect()
 }
 
+/// Kinds of all that is ours in AWS, sorted.
+pub async fn live(connection: &Connection) -> Vec<&'static str> {
+    let (_, plan) = connection.look(Goal::Destroy, &Allow::default()).await;
+    let ours = plan.found.iter().filter(|f| f.owner == controller::engine::Owner::Ours);
+    let mut kinds: Vec<_> = ours.map(|f| f.address.kind).collect();
+    kinds.sort_unstable();
+    kinds
+}
+
 /// A Telegram that knows the token.
 pub async fn telegram() -> LocalTelegram {
     LocalTelegram::start_with(Options { token: TOKEN.to_owned(), ..Options::default() }).await.unwrap()

@@ -26,3 +26,12 @@ fn the_committed_schema_is_the_one_the_program_prints() {
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(committed == current, "run UPDATE_SCHEMA=1 cargo test -p controller the_committed_schema");
 }
+
+#[test]
+fn validate_tells_what_has_no_effect_on_a_file() {
+    let spec = root().join("specs/full.yaml");
+    let done =
+        std::process::Command::new(env!("CARGO_BIN_EXE_controller")).arg("validate").arg("-f").arg(spec).output();
+    let said = String::from_utf8(done.unwrap().stdout).unwrap();
+    assert!(said.contains("spec.cluster is for `controller operate`"), "{said}");
+}

@@ -1,0 +1,164 @@
+//! What an operator of many stacks costs at rest: memory, processor time and calls of AWS, by service.
+//!
+//! usage: operator CONTROLLER STACKS [SECONDS]: the program to measure, how many stacks, how long to watch them at rest.
+//!
+//! The stacks are made in the local AWS first, each with a bot of its own. Then all is counted over a while in which nothing
+//! happens. Passes come ten times as often as by default, so that the while can be short: what is counted for each pass is
+//! scaled to the default pace, what all stacks share is not, since it hangs on time alone.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot be taken has failed")]
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+};
+use local::{aws::LocalAws, kube::LocalKube};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+const STACKS: &str = "apis/polybot.dev/v1alpha1/namespaces/default/polybotstacks";
+const IMAGE: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/bench@sha256:0000000000000000000000000000000000000000000000000000000000000000";
+/// Passes over a stack at rest in an hour, by default: at first, and after two hours of quiet.
+const PASSES: [f64; 2] = [12.0, 3.0];
+/// How much sooner passes come here.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// As many bots as there are tokens; each remembers its webhook.
+async fn telegram() -> String {
+    type Hooks = Arc<Mutex<BTreeMap<String, String>>>;
+    async fn answer(
+        State(hooks): State<Hooks>,
+        Path((bot, method)): Path<(String, String)>,
+        body: String,
+    ) -> Json<Value> {
+        let mut hooks = hooks.lock().unwrap();
+        let field = |name: &str| {
+            let part = body.split_once(&format!("name=\"{name}\"\r\n"))?.1.split_once("\r\n\r\n")?.1;
+            Some(part.split("\r\n").next()?.to_owned())
+        };
+        if method == "setWebhook" {
+            let hook = json!({
+                "url": field("url"), "max_connections": field("max_connections").and_then(|n| n.parse::<u32>().ok()),
+                "allowed_updates": field("allowed_updates").and_then(|u| serde_json::from_str::<Value>(&u).ok()),
+                "has_custom_certificate": true, "pending_update_count": 0,
+            });
+            hooks.insert(bot, hook.to_string());
+            return Json(json!({ "ok": true, "result": true }));
+        }
+        let hook = hooks.get(&bot).map_or_else(|| json!({ "url": "" }), |h| serde_json::from_str(h).unwrap());
+        Json(json!({ "ok": true, "result": hook }))
+    }
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let routes = Router::new().route("/{bot}/{method}", axum::routing::post(answer)).with_state(Hooks::default());
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    url
+}
+
+fn stack(n: usize, telegram: &str) -> Value {
+    json!({
+        "apiVersion": "polybot.dev/v1alpha1", "kind": "PolybotStack", "metadata": { "name": format!("bench{n}") },
+        "spec": {
+            "prefix": "talo", "environment": format!("b{n}"), "region": "us-east-1",
+            "domain": { "hostedZone": "int-devops.click", "name": format!("b{n}.int-devops.click") },
+            "telegram": { "apiUrl": telegram, "token": { "kubernetesSecret": { "name": "tokens", "key": format!("b{n}") } } },
+            "polybot": { "image": { "uri": IMAGE } },
+            "yolo5": { "image": { "uri": IMAGE } },
+        }
+    })
+}
+
+/// Resident memory in MB, its peak, and the processor time in seconds so far.
+fn usage(child: &Child) -> (f64, f64, f64) {
+    let of = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap();
+    let status = of("status");
+    let field = |name: &str| -> f64 {
+        let line = status.lines().find(|l| l.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+    };
+    let stat = of("stat");
+    let after: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks = after[11].parse::<f64>().unwrap() + after[12].parse::<f64>().unwrap();
+    (field("VmRSS:"), field("VmHWM:"), ticks / 100.0)
+}
+
+fn ready(kube: &LocalKube) -> usize {
+    let is = |s: &&Value| {
+        s["status"]["conditions"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
+    };
+    kube.list(STACKS).iter().filter(is).count()
+}
+
+#[tokio::main]
+async fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (program, stacks): (&str, usize) = (&args[0], args[1].parse().unwrap());
+    let watched = Duration::from_secs(args.get(2).map_or(120, |s| s.parse().unwrap()));
+    let (aws, kube, telegram) = (LocalAws::start().await.unwrap(), LocalKube::start().await.unwrap(), telegram().await);
+    let folder = std::env::temp_dir().join(format!("polybot-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    kube.write_kubeconfig(&folder.join("kubeconfig")).unwrap();
+    let token = |n: usize| {
+        use base64::Engine;
+        base64::engine::general_purpose::STANDARD.encode(format!("{n}:not-a-real-token-of-any-bot-000000"))
+    };
+    let tokens: BTreeMap<String, String> = (0..stacks).map(|n| (format!("b{n}"), token(n))).collect();
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "tokens" }, "data": tokens });
+    kube.create("api/v1/namespaces/default/secrets", secret).unwrap();
+    for n in 0..stacks {
+        kube.create(STACKS, stack(n, &telegram)).unwrap();
+    }
+    let mut operator = Command::new(program);
+    operator.args(["operate", "--listen", "127.0.0.1:0", "--concurrency", "8", "--interval", "30s"]);
+    operator.envs(aws.env()).env("KUBECONFIG", folder.join("kubeconfig"));
+    let mut operator = operator.stdout(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    // Nothing tells when all are ready but the statuses.
+    while ready(&kube) < stacks {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        eprint!("\r{} of {stacks} ready after {} s ", ready(&kube), begun.elapsed().as_secs());
+    }
+    let making = begun.elapsed();
+    // Until the first looks at rest are over.
+    tokio::time::sleep(INTERVAL).await;
+    aws.calls().await.unwrap();
+    kube.calls();
+    let (_, _, cpu) = usage(&operator);
+    tokio::time::sleep(watched).await;
+    let calls = aws.calls().await.unwrap();
+    let passes = kube.calls().iter().filter(|c| c.ends_with("/status")).count();
+    let (memory, peak, after) = usage(&operator);
+    operator.kill().unwrap();
+    operator.wait().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    let mut services: BTreeMap<&str, usize> = BTreeMap::new();
+    for call in &calls {
+        *services.entry(call.split(':').next().unwrap_or_default()).or_default() += 1;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
+    let f = |n: usize| n as f64;
+    let hours = watched.as_secs_f64() / 3600.0;
+    println!("\n{stacks} stacks made in {} s; {passes} passes in {} s at rest", making.as_secs(), watched.as_secs());
+    println!(
+        "memory {memory:.0} MB (peak {peak:.0} MB); processor {:.1} ms a pass",
+        (after - cpu) * 1000.0 / f(passes)
+    );
+    println!("{:<24}{:>8}{:>14}{:>28}", "service", "calls", "a pass", "a stack and hour (later)");
+    for (service, n) in services {
+        let per = f(n) / f(passes);
+        let hourly = if ["ec2", "elasticloadbalancing", "autoscaling"].contains(&service) {
+            format!("{:.1}, shared", f(n) / hours / f(stacks))
+        } else {
+            format!("{:.1} ({:.1})", per * PASSES[0], per * PASSES[1])
+        };
+        println!("{service:<24}{n:>8}{per:>14.2}{hourly:>28}");
+    }
+}

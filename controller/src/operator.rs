@@ -1,0 +1,241 @@
+//! The operator: keeps the stacks that a Kubernetes cluster holds as objects. A pass is the same as everywhere
+//! ([`crate::keep::pass()`]); here is what is around it: who leads, what makes a pass due, and what is told of it.
+//!
+//! What makes a pass due: a new generation of the object, an annotation, a Secret that it names, or time. Its own writes of the
+//! status do not, so it does not run in circles.
+
+mod conditions;
+mod events;
+mod leader;
+mod one;
+mod outputs;
+mod status;
+
+use crate::{
+    aws::Regions,
+    keep::Course,
+    lease::{Lease, Terms},
+    spec::PolybotStack,
+    stop::Stop,
+};
+use anyhow::bail;
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::{
+        Config, Controller, Predicate, WatchStreamExt, controller,
+        events::{Recorder, Reporter},
+        predicates,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::sync::RwLock;
+
+/// Name of the operator in events and as a field manager.
+pub const NAME: &str = "polybot-controller";
+/// The finalizer that keeps an object until its stack is gone.
+pub const FINALIZER: &str = "polybot.dev/stack";
+/// Annotation: `"true"` stops all work on a stack.
+pub const PAUSED: &str = "polybot.dev/paused";
+/// Annotation: any new value starts a pass; the status echoes it.
+pub const RECONCILE: &str = "polybot.dev/reconcile";
+/// Annotation: the digest of the plan that may be carried out.
+pub const APPROVE: &str = "polybot.dev/approve";
+
+/// An object that may not even be a stack: one of them must not keep the others from being looked at.
+type Guarded = DeserializeGuard<PolybotStack>;
+
+/// What an operator is told at its start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The one namespace it looks at; all where absent.
+    pub namespace: Option<String>,
+    /// Labels that an object must have.
+    pub selector: Option<String>,
+    /// Time between two passes over a stack at rest.
+    pub interval: Duration,
+    /// Stacks that are passed over at once.
+    pub concurrency: u16,
+    /// Namespace, name and time to live of the Lease by which replicas elect who leads.
+    pub lease: (String, String, Duration),
+}
+
+/// How far a replica is.
+#[derive(Clone, Debug, Default)]
+pub struct Standing(Arc<Mutex<&'static str>>);
+
+impl Standing {
+    fn set(&self, word: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = word;
+    }
+
+    /// A replica that stands by is as ready as one that leads.
+    pub fn ready(&self) -> (bool, String) {
+        let word = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (!word.is_empty(), format!("{}\n", if word.is_empty() { "starting" } else { word }))
+    }
+}
+
+/// What all passes share.
+struct Operator {
+    client: Client,
+    interval: Duration,
+    /// What all stacks of an account and region share: clients, limits of calls, lists.
+    regions: Regions,
+    /// This replica.
+    identity: String,
+    recorder: Recorder,
+    stacks: Store<Guarded>,
+    /// How each stack has fared, by the uid of its object.
+    courses: Mutex<HashMap<String, Course>>,
+    /// Held, shared, by each pass that runs.
+    running: RwLock<()>,
+    stop: Stop,
+}
+
+/// Leads, and keeps stacks, until told to stop. An error where the lease is lost: then another replica leads, and this one has
+/// to start anew.
+pub async fn run(client: Client, settings: Settings, standing: Standing, stop: Stop) -> anyhow::Result<()> {
+    let (namespace, name, time_to_live) = &settings.lease;
+    let store = Arc::new(leader::Leases::new(&client, namespace, *time_to_live));
+    let terms = Terms { owner: leader::identity(), ..Terms::of_this_process(*time_to_live) };
+    let told = |record: &crate::lease::Record| {
+        standing.set("stands by");
+        tracing::info!(leader = record.owner, "stands by");
+    };
+    let lease = loop {
+        tokio::select! {
+            taken = Lease::take(store.clone(), name, &terms, told) => match taken {
+                Ok(lease) => break lease,
+                Err(error) => {
+                    tracing::warn!(%error, "the Lease cannot be read or written");
+                    tokio::time::sleep(terms.poll).await;
+                }
+            },
+            () = stop.asked() => return Ok(()),
+        }
+    };
+    tracing::info!(identity = terms.owner, "leads");
+    let both = stop.or(lease.lost());
+    keep(client, &settings, terms.owner.clone(), &standing, both).await;
+    let lost = lease.lost().is_asked();
+    lease.give_back().await;
+    if lost && !stop.is_asked() {
+        bail!("the Lease {namespace}/{name} was lost to another replica");
+    }
+    Ok(())
+}
+
+async fn keep(client: Client, settings: &Settings, identity: String, standing: &Standing, stop: Stop) {
+    let selected = watcher::Config { label_selector: settings.selector.clone(), ..watcher::Config::default() };
+    let (reader, writer) = reflector::store();
+    let due = predicates::generation.combine(predicates::annotations).combine(predicates::finalizers);
+    let stacks = watcher(scoped::<Guarded>(&client, settings), selected)
+        .default_backoff()
+        .modify(|stack| stack.managed_fields_mut().clear())
+        .reflect(writer)
+        .applied_objects()
+        .predicate_filter(due, kube::runtime::PredicateConfig::default());
+    let secrets = watcher(scoped::<PartialObjectMeta<Secret>>(&client, settings), watcher::Config::default())
+        .default_backoff()
+        .touched_objects();
+    let named = reader.clone();
+    let operator = Arc::new(Operator {
+        recorder: Recorder::new(
+            client.clone(),
+            Reporter { controller: NAME.to_owned(), instance: Some(identity.clone()) },
+        ),
+        client,
+        interval: settings.interval,
+        regions: Regions::default(),
+        identity,
+        stacks: reader.clone(),
+        courses: Mutex::default(),
+        running: RwLock::default(),
+        stop,
+    });
+    let synced = {
+        let (reader, standing) = (reader.clone(), standing.clone());
+        async move {
+            if reader.wait_until_ready().await.is_ok() {
+                standing.set("leads");
+                tracing::info!(stacks = reader.len(), "keeping");
+            }
+            std::future::pending::<()>().await;
+        }
+    };
+    let passes = Controller::for_stream(stacks, reader)
+        .watches_stream(secrets, move |secret| who_names(&named, &secret))
+        .with_config(Config::default().concurrency(settings.concurrency))
+        .run(one::reconcile, one::again, operator.clone())
+        .take_until(operator.ended())
+        .for_each(|ended| async move {
+            match ended {
+                // What went wrong with a stack, `again` has told.
+                Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+                Err(error) => tracing::warn!(%error, "the cluster cannot be watched"),
+            }
+        });
+    tokio::select! {
+        () = passes => {}
+        () = synced => {}
+    }
+}
+
+fn scoped<K>(client: &Client, settings: &Settings) -> Api<K>
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    match &settings.namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// The stacks whose token is in this Secret.
+fn who_names(stacks: &Store<Guarded>, secret: &impl Resource<DynamicType = ()>) -> Vec<ObjectRef<Guarded>> {
+    let names = |stack: &PolybotStack| {
+        let source = stack.spec.telegram.token.kubernetes_secret.as_ref();
+        stack.namespace() == secret.meta().namespace && source.map(|s| &s.name) == secret.meta().name.as_ref()
+    };
+    let of = |g: &Arc<Guarded>| g.0.as_ref().is_ok_and(names).then(|| ObjectRef::from_obj(g.as_ref()));
+    stacks.state().iter().filter_map(of).collect()
+}
+
+impl Operator {
+    fn courses(&self) -> MutexGuard<'_, HashMap<String, Course>> {
+        self.courses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when a stop was asked for and the last pass has ended. (The controller's own graceful shutdown would wait for
+    /// every pass that is due some time, which of a stack at rest is many minutes away.)
+    async fn ended(self: Arc<Self>) {
+        self.stop.asked().await;
+        drop(self.running.write().await);
+    }
+
+    /// Writes the status, all of it: what it does not say any more goes.
+    async fn tell(&self, stack: &impl Resource, status: &crate::spec::PolybotStackStatus) -> Result<(), kube::Error> {
+        let kind = ApiResource::erase::<PolybotStack>(&());
+        let (namespace, name) = (stack.meta().namespace.clone().unwrap_or_default(), stack.meta().name.clone());
+        let (name, status) = (
+            name.unwrap_or_default(),
+            serde_json::json!({
+                "apiVersion": kind.api_version, "kind": kind.kind, "status": status,
+            }),
+        );
+        // The answer is not read: an object that is no stack has a status too.
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, &kind);
+        api.patch_status(&name, &PatchParams::apply(NAME).force(), &Patch::Apply(&status)).await.map(drop)
+    }
+}

@@ -1,0 +1,32 @@
+//! A stack's outputs in a ConfigMap, for those who run beside it.
+
+use super::{NAME, Operator};
+use crate::spec::PolybotStack;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{ObjectMeta, Patch, PatchParams},
+};
+use std::collections::BTreeMap;
+
+impl Operator {
+    /// Writes them where the spec says. The ConfigMap goes with the stack's object.
+    pub(super) async fn export(
+        &self,
+        stack: &PolybotStack,
+        outputs: &BTreeMap<String, String>,
+    ) -> Result<(), kube::Error> {
+        let Some(name) = stack.spec.cluster.as_ref().and_then(|c| c.outputs_to.as_ref()) else { return Ok(()) };
+        let map = ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.clone()),
+                owner_references: stack.controller_owner_ref(&()).map(|owner| vec![owner]),
+                ..ObjectMeta::default()
+            },
+            data: Some(outputs.clone()),
+            ..ConfigMap::default()
+        };
+        let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &stack.namespace().unwrap_or_default());
+        api.patch(name, &PatchParams::apply(NAME).force(), &Patch::Apply(&map)).await.map(drop)
+    }
+}

@@ -1,0 +1,102 @@
+//! The status that a pass leaves behind. Pure.
+
+use super::{RECONCILE, conditions};
+use crate::{
+    engine::{Action, Outcome},
+    keep::{End, Pass},
+    spec::{Approved, PlanStatus, PolybotStack, PolybotStackStatus, ResourceStatus},
+};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt;
+use std::{collections::BTreeMap, time::Duration};
+
+/// Steps of a plan that are told one by one.
+const STEPS: usize = 50;
+
+/// The status before a pass: that of the object, with the conditions as they are said now.
+pub(super) fn with(stack: &PolybotStack, says: &[conditions::Says]) -> PolybotStackStatus {
+    let before = stack.status.clone().unwrap_or_default();
+    let generation = stack.metadata.generation;
+    PolybotStackStatus {
+        observed_generation: generation,
+        conditions: conditions::over(&before.conditions, says, generation),
+        reconciled: stack.annotations().get(RECONCILE).cloned(),
+        next_pass: None,
+        ..before
+    }
+}
+
+/// The status after a pass, of which the next one is due after `wait`.
+pub(super) fn after(stack: &PolybotStack, account: &str, pass: &Pass, wait: Duration) -> PolybotStackStatus {
+    let deleting = stack.metadata.deletion_timestamp.is_some();
+    let now = Timestamp::now();
+    let text = |v: &serde_json::Value| v.as_str().map_or_else(|| v.to_string(), ToOwned::to_owned);
+    let outputs: BTreeMap<_, _> = pass.seen.outputs.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+    PolybotStackStatus {
+        account: Some(account.to_owned()),
+        resources: resources(pass),
+        outputs,
+        plan: pass.withheld.as_ref().map(|_| plan(pass)),
+        approved: approved(stack, pass),
+        last_pass: Some(Time(now)),
+        next_pass: now.checked_add(wait).ok().map(Time),
+        ..with(stack, &conditions::of_pass(pass, deleting))
+    }
+}
+
+/// What a person has approved and is not done yet.
+fn approved(stack: &PolybotStack, pass: &Pass) -> Option<Approved> {
+    let before = stack.status.as_ref().and_then(|s| s.approved.clone());
+    match (&pass.agreed, &pass.withheld, pass.end) {
+        (_, _, End::Quiet) | (None, Some(_), _) => None,
+        (None, None, _) => before,
+        (Some(consent), ..) => {
+            // What goes on under an earlier approval keeps its digest.
+            let digest =
+                before.filter(|b| b.consent == *consent).map_or_else(|| pass.seen.digest.clone(), |b| b.digest);
+            Some(Approved { digest, generation: stack.metadata.generation.unwrap_or(0), consent: consent.clone() })
+        }
+    }
+}
+
+fn plan(pass: &Pass) -> PlanStatus {
+    let (seen, steps) = (&pass.seen, &pass.seen.steps);
+    PlanStatus {
+        summary: seen.summary.to_string(),
+        digest: seen.digest.clone(),
+        steps: steps.iter().take(STEPS).cloned().collect(),
+        more: u32::try_from(steps.len().saturating_sub(STEPS)).unwrap_or(u32::MAX),
+    }
+}
+
+/// Every resource as the pass left it.
+fn resources(pass: &Pass) -> Vec<ResourceStatus> {
+    let mut rows: BTreeMap<(String, String), ResourceStatus> = BTreeMap::new();
+    for row in &pass.seen.rows {
+        let step = pass.report.steps.iter().find(|(step, _)| {
+            step.address.to_string() == row.address && step.id.as_deref().unwrap_or_default() == row.id
+        });
+        let (state, message) = match step {
+            Some((_, Outcome::Failed(error))) => ("failed", error.to_string()),
+            Some((step, Outcome::Done(_))) => match step.action {
+                Action::Delete(_) => ("deleting", "just now".to_owned()),
+                _ => ("pending", "changed just now".to_owned()),
+            },
+            Some((step, Outcome::Waiting(why))) if pass.withheld.is_none() && step.action.writes() => {
+                (row.state, format!("waits {why}"))
+            }
+            _ => (row.state, row.message.clone()),
+        };
+        let resource = ResourceStatus {
+            address: row.address.clone(),
+            id: row.id.clone(),
+            kind: row.kind.to_owned(),
+            state: state.to_owned(),
+            since: row.since.clone(),
+            message: conditions::short(&message),
+        };
+        // A list map takes each key once; of several missing ones at an address the first says enough.
+        rows.entry((resource.address.clone(), resource.id.clone())).or_insert(resource);
+    }
+    rows.into_values().collect()
+}

@@ -1,0 +1,63 @@
+//! Stacks that are only looked at, and plans that wait for a person's word.
+
+use super::{Cluster, STACK, condition};
+use crate::setting::live;
+use serde_json::json;
+
+#[tokio::test]
+async fn a_plan_waits_for_its_digest_and_an_observed_stack_is_never_touched() {
+    let cluster = Cluster::new().await;
+    cluster.create_secret();
+    let mut stack = cluster.stack();
+    stack.spec.cluster = Some(serde_json::from_value(json!({ "managementPolicy": "ObserveAndPlan" })).unwrap());
+    cluster.create(&stack);
+    let _operator = cluster.operator(&[]);
+    let told = cluster.says("Ready", "False", "AwaitingApproval").await;
+    assert_eq!(live(&cluster.connect().await).await, Vec::<&str>::new());
+    let shown = &told["status"]["plan"];
+    assert!(shown["steps"][0].as_str().unwrap().contains("create  vpc/main"), "{shown}");
+    let digest = shown["digest"].as_str().unwrap().to_owned();
+    assert!(condition(&told, "Ready")["message"].as_str().unwrap().contains(&digest));
+
+    // Another digest is no approval; the right one is, for all the passes that it takes, whoever carries them out.
+    cluster.annotate("polybot.dev/approve", "0123456789abcdef");
+    cluster.annotate("polybot.dev/reconcile", "again");
+    cluster.until(STACK, "looked at again", |s| s["status"]["reconciled"] == "again").await;
+    assert_eq!(live(&cluster.connect().await).await, Vec::<&str>::new());
+    cluster.annotate("polybot.dev/approve", &digest);
+    cluster.says("Ready", "False", "Waiting").await;
+    cluster.push_images().await;
+    cluster.annotate("polybot.dev/reconcile", "images");
+    let ready = cluster.says("Ready", "True", "Converged").await;
+    assert_eq!(ready["status"].get("approved"), None, "an approval is spent");
+    assert_eq!(ready["status"].get("plan"), None);
+
+    // What changes later needs a word of its own.
+    cluster.kube.edit(STACK, |s| s["spec"]["queues"]["work"]["maxReceives"] = json!(9)).unwrap();
+    let told = cluster.says("Ready", "False", "AwaitingApproval").await;
+    assert_eq!(told["status"]["plan"]["summary"], "1 to update");
+
+    // Only observed, it is told what differs, and nothing is written, not even when the object goes.
+    cluster.kube.edit(STACK, |s| s["spec"]["cluster"]["managementPolicy"] = json!("Observe")).unwrap();
+    let observed = cluster.says("Ready", "False", "Differs").await;
+    let digest = observed["status"]["plan"]["digest"].as_str().unwrap();
+    cluster.world.aws.calls().await.unwrap();
+    cluster.annotate("polybot.dev/approve", digest);
+    cluster.annotate("polybot.dev/reconcile", "observed");
+    cluster.until(STACK, "looked at", |s| s["status"]["reconciled"] == "observed").await;
+    cluster.kube.delete(STACK).unwrap();
+    cluster.until_gone(STACK).await;
+    let calls = cluster.world.aws.calls().await.unwrap();
+    assert!(calls.iter().all(|c| local::aws::reads(c)), "{calls:?}");
+    assert_eq!(cluster.writes().await, Vec::<String>::new(), "AWS is as it was before the last edit");
+
+    // Taken up again, a plan that takes away too much waits as well, and the rest of the stack is left alone meanwhile.
+    let mut stack = cluster.stack();
+    stack.spec.yolo5 = None;
+    cluster.create(&stack);
+    let told = cluster.says("Ready", "False", "TooManyDeletions").await;
+    assert_eq!(condition(&told, "Stalled")["status"], "True");
+    cluster.annotate("polybot.dev/approve", told["status"]["plan"]["digest"].as_str().unwrap());
+    cluster.says("Ready", "True", "Converged").await;
+    assert!(!live(&cluster.connect().await).await.contains(&"scaling_policy"));
+}

@@ -1,0 +1,49 @@
+//! Two replicas: one leads, the other follows when the first dies, wherever it was.
+
+use super::{Cluster, STACK};
+use std::collections::BTreeSet;
+
+const LEASE: &str = "apis/coordination.k8s.io/v1/namespaces/default/leases/polybot-controller";
+
+#[tokio::test]
+async fn a_leader_that_is_killed_in_mid_pass_is_followed_and_one_of_everything_is_made() {
+    let cluster = Cluster::new().await;
+    cluster.create_secret();
+    cluster.create(&cluster.stack());
+    cluster.world.aws.switch("hold_after", 20.into()).await.unwrap();
+    let mut first = cluster.operator(&[]);
+    first.logs("leads").await;
+    let mut second = cluster.operator(&[]);
+    second.logs("stands by").await;
+    let leader = cluster.kube.get(LEASE).unwrap()["spec"]["holderIdentity"].clone();
+    // In the middle of its work, after AWS has done something that it will never hear of.
+    cluster.world.aws.held().await.unwrap();
+    first.child.kill().await.unwrap();
+    second.logs("leads").await;
+    let lease = cluster.kube.get(LEASE).unwrap();
+    assert_ne!(lease["spec"]["holderIdentity"], leader);
+    assert_eq!(lease["spec"]["leaseTransitions"], 2);
+    cluster.says("Ready", "False", "Waiting").await;
+    cluster.push_images().await;
+    cluster.annotate("polybot.dev/reconcile", "images");
+    let told = cluster.says("Ready", "True", "Converged").await;
+    assert_eq!(cluster.writes().await, Vec::<String>::new(), "there is neither too much nor too little");
+    let rows = told["status"]["resources"].as_array().unwrap();
+    let addresses: BTreeSet<_> = rows.iter().map(|r| r["address"].as_str().unwrap()).collect();
+    assert_eq!(addresses.len(), rows.len(), "one of everything");
+
+    // A leader that is robbed of its Lease stops, and says so.
+    cluster.kube.edit(LEASE, |l| l["metadata"]["annotations"]["polybot.dev/beat"] = "999".into()).unwrap();
+    let ended = tokio::time::timeout(super::PATIENCE, second.child.wait()).await.expect("it stops").unwrap();
+    assert!(!ended.success());
+
+    // One that is told to stop gives it back, so the next one leads at once.
+    let mut third = cluster.operator(&[]);
+    third.logs("leads").await;
+    assert!(third.stop().await.success());
+    assert!(cluster.kube.get(LEASE).unwrap()["spec"].get("holderIdentity").is_none());
+    let mut fourth = cluster.operator(&["--lease", "60s"]);
+    fourth.logs("leads").await;
+    cluster.kube.delete(STACK).unwrap();
+    cluster.until_gone(STACK).await;
+}

@@ -1,0 +1,80 @@
+//! What goes wrong, and how it is told: specs that are none, an AWS that is not there, credentials of another account.
+
+use super::{Cluster, STACK, STACKS, condition};
+use serde_json::json;
+
+#[tokio::test]
+async fn bad_specs_stall_until_they_change_and_an_absent_aws_is_tried_again() {
+    let cluster = Cluster::new().await;
+    cluster.create_secret();
+    // The account is another one's: nothing can be made, so each of these is told at once.
+    let mut stack = cluster.stack();
+    stack.spec.account_id = Some("210987654321".to_owned());
+    stack.spec.domain.name = "bot.elsewhere.org".to_owned();
+    cluster.create(&stack);
+    // An object that no CRD of ours would let in does not keep the others from being looked at.
+    let nonsense = json!({
+        "apiVersion": "polybot.dev/v1alpha1", "kind": "PolybotStack", "metadata": { "name": "nonsense" },
+        "spec": { "prefix": 7 },
+    });
+    cluster.kube.create(STACKS, nonsense).unwrap();
+    let operator = cluster.operator(&[]);
+    let nonsense = format!("{STACKS}/nonsense");
+    let told = cluster.until(&nonsense, "told", |s| condition(s, "Stalled")["status"] == "True").await;
+    assert_eq!(condition(&told, "Ready")["reason"], "InvalidSpec");
+    let told = cluster.says("Stalled", "True", "InvalidSpec").await;
+    let message = condition(&told, "Stalled")["message"].as_str().unwrap();
+    assert!(message.contains("spec.domain.name: bot.elsewhere.org is not within"), "{message}");
+    // It waits for a change, and for nothing else.
+    let pass = told["status"].get("nextPass").cloned();
+    assert_eq!(pass, None);
+    assert!(cluster.events().iter().filter(|e| e.starts_with("InvalidSpec")).count() >= 2, "{:?}", cluster.events());
+
+    cluster.kube.edit(STACK, |s| s["spec"]["domain"]["name"] = json!("bot.int-devops.click")).unwrap();
+    let told = cluster.says("Stalled", "True", "WrongAccount").await;
+    assert!(condition(&told, "Synced")["message"].as_str().unwrap().contains("spec says 210987654321"));
+    // A second stack with the same host name is the one that is refused, not the first.
+    let mut second = cluster.stack();
+    second.metadata.name = Some("second".to_owned());
+    second.spec.environment = "second".to_owned();
+    second.spec.domain.name = "bot.int-devops.click".to_owned();
+    cluster.create(&second);
+    let path = format!("{STACKS}/second");
+    let told = cluster.until(&path, "refused", |s| condition(s, "Stalled")["status"] == "True").await;
+    assert!(
+        condition(&told, "Ready")["message"].as_str().unwrap().contains("another stack has the host name"),
+        "{told}"
+    );
+    for path in [STACK, &path] {
+        // Nothing was ever made for them, so they go at once when nobody has to be asked.
+        let orphan = json!({ "deletionPolicy": "Orphan" });
+        cluster.kube.edit(path, |s| s["spec"]["cluster"] = orphan.clone()).unwrap();
+        cluster.kube.delete(path).unwrap();
+        cluster.until_gone(path).await;
+    }
+    assert!(operator.stop().await.success());
+
+    // An AWS that does not answer.
+    let mut env = cluster.world.aws.env();
+    env.retain(|(name, _)| name != "AWS_ENDPOINT_URL");
+    env.push(("AWS_ENDPOINT_URL".to_owned(), "http://127.0.0.1:9".to_owned()));
+    env.push(("AWS_MAX_ATTEMPTS".to_owned(), "1".to_owned()));
+    let operator = cluster.operator_with(&env, &[]);
+    cluster.create(&cluster.stack());
+    let told = cluster.says("Synced", "False", "AwsUnreachable").await;
+    assert_eq!(condition(&told, "Ready")["status"], "Unknown");
+    assert!(operator.stop().await.success());
+    // Back again, it is as if nothing had been.
+    let _operator = cluster.operator(&[]);
+    let told = cluster.says("Ready", "False", "Waiting").await;
+    assert_eq!(condition(&told, "Synced")["status"], "True");
+
+    // From now on as a role, which is taken before anything is asked.
+    cluster.world.aws.calls().await.unwrap();
+    let role = json!({ "arn": "arn:aws:iam::123456789012:role/polybot", "externalId": "an-agreed-word" });
+    cluster.kube.edit(STACK, |s| s["spec"]["assumeRole"] = role).unwrap();
+    cluster.says("Ready", "False", "Waiting").await;
+    let calls = cluster.world.aws.calls().await.unwrap();
+    let taken = calls.iter().position(|c| c == "sts:AssumeRole").unwrap();
+    assert_eq!(calls[taken + 1], "sts:GetCallerIdentity", "{calls:?}");
+}
