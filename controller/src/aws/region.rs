@@ -2,7 +2,12 @@
 
 use super::{CloudWatch, Error, Limits, Result, calls::Counted, view::Lists};
 use crate::spec::AssumeRole;
-use aws_config::{BehaviorVersion, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig};
+use aws_config::{
+    BehaviorVersion, SdkConfig,
+    retry::RetryConfig,
+    sts::{AssumeRoleProvider, AssumeRoleProviderBuilder},
+    timeout::TimeoutConfig,
+};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -94,7 +99,7 @@ impl Region {
             .await;
         let Some(role) = role else { return Self::with_config(&config).await };
         let builder = AssumeRoleProvider::builder(&role.arn).session_name("polybot-controller").configure(&config);
-        let builder = role.external_id.iter().fold(builder, |builder, id| builder.external_id(id));
+        let builder = role.external_id.iter().fold(builder, AssumeRoleProviderBuilder::external_id);
         let provider = SharedCredentialsProvider::new(builder.build().await);
         Self::with_config(&config.to_builder().credentials_provider(provider).build()).await
     }
@@ -162,8 +167,10 @@ fn https() -> SharedHttpClient {
 
 /// The regions that a process works in, each opened once. A clone is the same.
 #[derive(Clone, Default)]
-pub struct Regions(Arc<Mutex<BTreeMap<(String, Option<AssumeRole>), Door>>>);
+pub struct Regions(Arc<Mutex<Doors>>);
 
+/// By name of the region and the role it is seen as.
+type Doors = BTreeMap<(String, Option<AssumeRole>), Door>;
 type Door = Arc<tokio::sync::Mutex<Option<(Instant, Result<Arc<Region>>)>>>;
 
 /// How long an open region is used before credentials and profile are read again.

@@ -21,12 +21,12 @@ impl Operator {
         let mut events: Vec<Event> = pass.report.steps.iter().filter_map(of_step).collect();
         if !pass.seen.drift.is_empty() {
             let note = format!("{} changed in AWS: {}", pass.seen.drift.len(), pass.seen.drift.join(", "));
-            events.insert(0, event(EventType::Warning, "DriftFound", "look".to_owned(), note));
+            events.insert(0, event(EventType::Warning, "DriftFound", "look", &note));
         }
         match &pass.withheld {
             Some(why @ (Withheld::Unapproved | Withheld::TooManyDeletions(..))) => {
                 let note = format!("{why}: {}; its digest is {}", pass.seen.summary, pass.seen.digest);
-                events.push(event(EventType::Normal, "AwaitingApproval", format!("plan {}", pass.seen.digest), note));
+                events.push(event(EventType::Normal, "AwaitingApproval", &format!("plan {}", pass.seen.digest), &note));
             }
             Some(Withheld::Observed) | None => {}
         }
@@ -34,11 +34,11 @@ impl Operator {
     }
 
     pub(super) async fn warn(&self, stack: &impl Resource<DynamicType = ()>, reason: &str, note: String) {
-        self.publish(stack, event(EventType::Warning, reason, "look".to_owned(), note)).await;
+        self.publish(stack, event(EventType::Warning, reason, "look", &note)).await;
     }
 
     pub(super) async fn note(&self, stack: &impl Resource<DynamicType = ()>, reason: &str, note: String) {
-        self.publish(stack, event(EventType::Normal, reason, "reconcile".to_owned(), note)).await;
+        self.publish(stack, event(EventType::Normal, reason, "reconcile", &note)).await;
     }
 
     async fn publish(&self, stack: &impl Resource<DynamicType = ()>, event: Event) {
@@ -63,20 +63,20 @@ fn of_step((step, outcome): &(crate::engine::Step, Outcome)) -> Option<Event> {
             let fields: Vec<_> = step.action.changes().iter().map(|c| c.field).collect();
             let fields = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
             let note = format!("{action}{id}{fields} [{}, {:.1} s]", step.cause.word(), took.as_secs_f64());
-            Some(event(EventType::Normal, reason, action, note))
+            Some(event(EventType::Normal, reason, &action, &note))
         }
         Outcome::Failed(error) => {
             let hint = error.hint().map(|h| format!(" (hint: {h})")).unwrap_or_default();
-            Some(event(EventType::Warning, "StepFailed", action.clone(), format!("{action}{id}: {error}{hint}")))
+            Some(event(EventType::Warning, "StepFailed", &action, &format!("{action}{id}: {error}{hint}")))
         }
         Outcome::Done(_) | Outcome::Waiting(_) | Outcome::Blocked(_) | Outcome::Retained => None,
     }
 }
 
-fn event(type_: EventType, reason: &str, action: String, note: String) -> Event {
+fn event(type_: EventType, reason: &str, action: &str, note: &str) -> Event {
     // 128 bytes and 1 kB are the longest that the API takes.
     let action = action.chars().take(64).collect();
-    let mut note = short(&note);
+    let mut note = short(note);
     while note.len() > 1000 {
         note.pop();
     }

@@ -71,6 +71,7 @@ pub(super) async fn reconcile(guarded: Arc<Guarded>, operator: Arc<Operator>) ->
 }
 
 /// When to try again.
+#[expect(clippy::needless_pass_by_value, reason = "the runtime calls it with what it owns")]
 pub(super) fn again(guarded: Arc<Guarded>, error: &Error, _: Arc<Operator>) -> Action {
     match error {
         Error::NotGone(wait) => Action::requeue(*wait),

@@ -40,14 +40,15 @@ fn the_api_server_takes_good_specs_and_says_what_is_wrong_with_bad_ones() {
             "two certificates",
             |s| {
                 s["spec"]["domain"]["certificate"] =
-                    json!({ "arn": "a", "selfSigned": { "validDays": 90, "renewBeforeDays": 9 } })
+                    json!({ "arn": "a", "selfSigned": { "validDays": 90, "renewBeforeDays": 9 } });
             },
             "either selfSigned or arn",
         ),
         (
             "renewed for ever",
             |s| {
-                s["spec"]["domain"]["certificate"] = json!({ "selfSigned": { "validDays": 30, "renewBeforeDays": 30 } })
+                s["spec"]["domain"]["certificate"] =
+                    json!({ "selfSigned": { "validDays": 30, "renewBeforeDays": 30 } });
             },
             "less than validDays",
         ),
@@ -84,7 +85,7 @@ fn the_api_server_takes_good_specs_and_says_what_is_wrong_with_bad_ones() {
             "two targets",
             |s| {
                 s["spec"]["yolo5"]["scaling"] =
-                    json!({ "cpu": { "target": 20 }, "backlog": { "latencyTarget": "60s", "secondsPerMessage": 1.0 } })
+                    json!({ "cpu": { "target": 20 }, "backlog": { "latencyTarget": "60s", "secondsPerMessage": 1.0 } });
             },
             "either cpu or backlog",
         ),
@@ -92,7 +93,7 @@ fn the_api_server_takes_good_specs_and_says_what_is_wrong_with_bad_ones() {
             "no room to roll out",
             |s| {
                 s["spec"]["polybot"]["rollout"] =
-                    json!({ "minHealthyPercent": 100, "maxHealthyPercent": 100, "bake": "5m", "autoRollback": true })
+                    json!({ "minHealthyPercent": 100, "maxHealthyPercent": 100, "bake": "5m", "autoRollback": true });
             },
             "no room to replace",
         ),
@@ -100,7 +101,7 @@ fn the_api_server_takes_good_specs_and_says_what_is_wrong_with_bad_ones() {
             "too much room",
             |s| {
                 s["spec"]["polybot"]["rollout"] =
-                    json!({ "minHealthyPercent": 50, "maxHealthyPercent": 200, "bake": "5m", "autoRollback": true })
+                    json!({ "minHealthyPercent": 50, "maxHealthyPercent": 200, "bake": "5m", "autoRollback": true });
             },
             "at most 100 between",
         ),
@@ -108,7 +109,7 @@ fn the_api_server_takes_good_specs_and_says_what_is_wrong_with_bad_ones() {
             "capacity without billing",
             |s| {
                 s["spec"]["tables"]["chats"] =
-                    json!({ "billing": "payPerRequest", "provisioned": { "read": 1, "write": 1 } })
+                    json!({ "billing": "payPerRequest", "provisioned": { "read": 1, "write": 1 } });
             },
             "goes with billing",
         ),
@@ -126,7 +127,7 @@ fn the_api_server_takes_good_specs_and_says_what_is_wrong_with_bad_ones() {
             "a private key",
             |s| {
                 s["spec"]["access"]["ssh"] =
-                    json!({ "cidrs": ["203.0.113.0/24"], "publicKey": "-----BEGIN OPENSSH PRIVATE KEY-----" })
+                    json!({ "cidrs": ["203.0.113.0/24"], "publicKey": "-----BEGIN OPENSSH PRIVATE KEY-----" });
             },
             "this is a private key",
         ),

@@ -64,7 +64,7 @@ pub fn allowed() -> BTreeSet<String> {
             Some(line.trim().trim_start_matches("- ").strip_prefix(key)?.trim().trim_matches(['[', ']']).to_owned())
         };
         if let Some(groups) = list("apiGroups:") {
-            group = groups.trim_matches('"').to_owned();
+            groups.trim_matches('"').clone_into(&mut group);
         } else if let Some(resources) = list("resources:") {
             resource = resources;
         } else if let Some(verbs) = list("verbs:") {

@@ -108,10 +108,10 @@ impl Cluster {
     /// Waits for an object to be so.
     pub async fn until(&self, path: &str, what: &str, mut is: impl FnMut(&Value) -> bool) -> Value {
         let found = self.kube.until(path, |object| object.is_some_and(&mut is));
-        match tokio::time::timeout(PATIENCE, found).await {
-            Ok(object) => object.unwrap(),
-            Err(_) => panic!("never {what}: {:#}", self.kube.get(path).unwrap_or_default()["status"]["conditions"]),
-        }
+        let Ok(object) = tokio::time::timeout(PATIENCE, found).await else {
+            panic!("never {what}: {:#}", self.kube.get(path).unwrap_or_default()["status"]["conditions"]);
+        };
+        object.unwrap()
     }
 
     pub async fn until_gone(&self, path: &str) {
@@ -176,6 +176,6 @@ impl Operator {
     pub async fn stop(mut self) -> std::process::ExitStatus {
         let id = self.child.id().unwrap().to_string();
         std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
-        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it stops").unwrap()
+        tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap()
     }
 }

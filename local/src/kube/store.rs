@@ -122,7 +122,7 @@ impl Store {
         if seen.is_string() && *seen != old["metadata"]["resourceVersion"] {
             return (failure(409, "Conflict", &format!("{name} was changed meanwhile; look again")), None);
         }
-        self.replace(&key, &old, new, status)
+        self.replace(&key, &old, &new, status)
     }
 
     fn create(&mut self, target: &Target, mut object: Value) -> (Answer, Option<Change>) {
@@ -158,9 +158,9 @@ impl Store {
     }
 
     /// Keeps apart what the status subresource may change and what the object itself may.
-    fn replace(&mut self, key: &Key, old: &Value, new: Value, status: bool) -> (Answer, Option<Change>) {
+    fn replace(&mut self, key: &Key, old: &Value, new: &Value, status: bool) -> (Answer, Option<Change>) {
         let mut out = if status { old.clone() } else { new.clone() };
-        let kept = if status { &new } else { old };
+        let kept = if status { new } else { old };
         match kept.get("status") {
             Some(status) => out["status"] = status.clone(),
             None => drop(out.as_object_mut().and_then(|o| o.remove("status"))),
