@@ -14,6 +14,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Duration};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 /// What the pass is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,16 +121,20 @@ impl Connection {
 
     /// Looks at AWS and plans. Reads only.
     pub async fn look(&self, goal: Goal, allow: &Allow) -> (Wanted, Plan) {
-        self.plan(View::new(&self.aws), goal, allow).await
+        self.look_since(Instant::now(), goal, allow).await
     }
 
-    /// The same with lists of the region that passes of other stacks have read up to this time ago: for finding out cheaply
-    /// that there is nothing to do. A plan to carry out is made by [`Self::look`].
+    /// The same, to find out cheaply that there is nothing to do: lists of the region that other stacks have read up to this time
+    /// ago are good enough. What is carried out stands on [`Self::look`].
     pub async fn glance(&self, ago: Duration, allow: &Allow) -> Plan {
-        self.plan(View::recent(&self.aws, ago), Goal::Converge, allow).await.1
+        let now = Instant::now();
+        self.look_since(now.checked_sub(ago).unwrap_or(now), Goal::Converge, allow).await.1
     }
 
-    async fn plan(&self, view: View, goal: Goal, allow: &Allow) -> (Wanted, Plan) {
+    /// The same with lists of the region that other stacks have read since then: a plan of several stacks takes one moment for
+    /// all.
+    pub async fn look_since(&self, then: Instant, goal: Goal, allow: &Allow) -> (Wanted, Plan) {
+        let view = View::since(&self.aws, then);
         let (observed, wanted) = match goal {
             Goal::Converge => {
                 let (observed, facts) = futures::join!(engine::observe(&view, KINDS), Facts::gather(&self.spec, &view));

@@ -6,7 +6,6 @@ use std::{
     collections::HashMap,
     ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 use tokio::{sync::OnceCell, time::Instant};
 
@@ -30,15 +29,14 @@ impl Deref for View {
 impl View {
     /// A view of what AWS says from now on.
     pub fn new(aws: &Aws) -> Self {
-        Self { aws: aws.clone(), since: Instant::now(), own: Lists::default() }
+        Self::since(aws, Instant::now())
     }
 
-    /// A view that is content with what another stack's pass has read of the region up to this time ago, unless this process
-    /// has written there since. Good for finding out that there is nothing to do; what is done stands on a view of its own.
-    pub fn recent(aws: &Aws, ago: Duration) -> Self {
-        let now = Instant::now();
-        let ago = now.checked_sub(ago).unwrap_or(now);
-        Self { since: aws.lists.written().map_or(ago, |written| written.max(ago)), ..Self::new(aws) }
+    /// A view that is content with what other stacks have read of the region since then, unless this process has written there
+    /// later.
+    pub fn since(aws: &Aws, then: Instant) -> Self {
+        let since = aws.lists.written().map_or(then, |written| written.max(then));
+        Self { aws: aws.clone(), since, own: Lists::default() }
     }
 
     /// The list of type `T` for this stack: read by whoever comes first, shared by all others of this pass. `T` is the key, so
@@ -118,7 +116,10 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     struct Things(usize);
 

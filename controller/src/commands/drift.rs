@@ -8,11 +8,13 @@ use crate::{
 };
 use futures::future::join_all;
 use std::process::ExitCode;
+use tokio::time::Instant;
 
 pub(super) async fn run(args: &DriftArgs) -> anyhow::Result<ExitCode> {
     let (connections, failed) = connect(stacks(&args.specs)?).await;
+    let now = Instant::now();
     let looks = connections.iter().map(|connection| async move {
-        let (_, plan) = connection.look(Goal::Converge, &Allow::default()).await;
+        let (_, plan) = connection.look_since(now, Goal::Converge, &Allow::default()).await;
         Report::of(connection, &plan).into_drift(connection, &plan).await
     });
     let reports = join_all(looks).await;

@@ -14,13 +14,15 @@ use crate::{
 use futures::future::join_all;
 use std::process::ExitCode;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 pub(super) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let goal = if args.destroy { Goal::Destroy } else { Goal::Converge };
     let allow = &Allow { with_data: args.allow.with_data.clone(), replace: args.allow.replace.clone() };
     let (connections, failed) = connect(stacks(&args.specs)?).await;
+    let now = Instant::now();
     let looks = connections.iter().map(|c| async move {
-        let (wanted, plan) = c.look(goal, allow).await;
+        let (wanted, plan) = c.look_since(now, goal, allow).await;
         let mut report = Report::of(c, &plan);
         report.graph = Some(graph::mermaid(&wanted, &report.marks()));
         let mut text = text(&c.spec, &plan);

@@ -10,12 +10,13 @@ use crate::{
 };
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use tokio::time::Instant;
 
 pub(super) async fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let (connections, mut failed) = connect(stacks(&args.specs)?).await;
-    let mut documents = vec![];
+    let (now, mut documents) = (Instant::now(), vec![]);
     for connection in &connections {
-        let (_, plan) = connection.look(Goal::Converge, &Allow::default()).await;
+        let (_, plan) = connection.look_since(now, Goal::Converge, &Allow::default()).await;
         failed |= plan.summary().unknown > 0;
         match args.output {
             StatusFormat::Table => out(&table(connection, &plan))?,

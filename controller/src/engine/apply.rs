@@ -238,11 +238,7 @@ async fn carry_out(
             }
             Ok(Some(output))
         }
-        (Action::Delete(_), _, Some(found)) => {
-            let kind = crate::kinds::kind(found.address.kind)
-                .ok_or_else(|| Error::internal(format!("no kind {}", found.address.kind)))?;
-            kind.delete(aws, found).await.map(|()| None)
-        }
+        (Action::Delete(_), _, Some(found)) => found.kind.delete(aws, found).await.map(|()| None),
         _ => Err(Error::internal(format!("{} is no step that writes", step.address))),
     }
 }

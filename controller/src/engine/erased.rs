@@ -142,6 +142,7 @@ pub struct Found {
     pub since: Option<OffsetDateTime>,
     /// Ids and names of the things it refers to.
     pub refs: Vec<String>,
+    pub(super) kind: &'static dyn Kind,
     pub(super) removed: bool,
     /// What others call it, besides its id.
     pub(super) keys: Vec<String>,
@@ -158,6 +159,7 @@ impl Found {
         refs.extend(live.state.inputs().into_iter().filter_map(|slot| slot.text()));
         Self {
             address: Address::new(R::KIND, live.name.clone()),
+            kind: &Of::<R>(PhantomData),
             id: live.id.clone(),
             phase: live.phase.clone(),
             tags: live.tags.clone(),

@@ -13,7 +13,7 @@ use aws_sdk_acm::{
 };
 use futures::future::try_join_all;
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, RsaKeySize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use time::{Duration, OffsetDateTime};
 use x509_parser::pem::parse_x509_pem;
 
@@ -71,19 +71,9 @@ impl Resource for Certificate {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        // Without this filter ACM hides every key but RSA 1024 and 2048.
-        let all_keys = Filters::builder()
-            .set_key_types(Some(KeyAlgorithm::values().iter().map(|k| KeyAlgorithm::from(*k)).collect()));
-        let mut pages = view.acm.list_certificates().includes(all_keys.build()).into_paginator().items().send();
-        let mut imported = vec![];
-        while let Some(summary) = pages.next().await {
-            let summary = summary?;
-            if summary.r#type() == Some(&CertificateType::Imported) {
-                imported.push(summary);
-            }
-        }
-        let live = try_join_all(imported.iter().map(|summary| read(view, summary))).await?;
-        Ok(live.into_iter().flatten().collect())
+        let all = Imported::read(view).await?;
+        let ours = all.0.iter().filter(|(_, tags)| view.ownership.owns(tags));
+        try_join_all(ours.map(|(summary, tags)| read(view, summary, tags.clone()))).await
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<CertificateOut> {
@@ -157,17 +147,42 @@ impl Certificate {
     }
 }
 
-async fn read(view: &View, summary: &CertificateSummary) -> Result<Option<Live<Certificate>>> {
-    let arn = summary.certificate_arn().unwrap_or_default();
-    let tags = match view.acm.list_tags_for_certificate().certificate_arn(arn).send().await.map_err(Error::from) {
-        Ok(t) => tags::read(t.tags().iter().map(|t| (Some(t.key()), t.value()))),
-        Err(e) if e.is_not_found() => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    let (owner, name) = view.ownership.of(Certificate::KIND, &tags, arn);
-    if owner == crate::engine::Owner::Foreign {
-        return Ok(None);
+/// The certificates that were imported into the region, with their tags: ACM lists by neither tag nor name, so the stacks of a
+/// region share this list.
+struct Imported(Vec<(CertificateSummary, Tags)>);
+
+impl Imported {
+    async fn read(view: &View) -> Result<Arc<Self>> {
+        let read = || async {
+            // Without this filter ACM hides every key but RSA 1024 and 2048.
+            let all_keys = Filters::builder()
+                .set_key_types(Some(KeyAlgorithm::values().iter().map(|k| KeyAlgorithm::from(*k)).collect()));
+            let pages = view.acm.list_certificates().includes(all_keys.build()).into_paginator().items().send();
+            let all: Vec<CertificateSummary> = pages.collect::<Result<_, _>>().await?;
+            let imported = all.into_iter().filter(|s| s.r#type() == Some(&CertificateType::Imported));
+            let tagged = try_join_all(imported.map(|summary| with_tags(view, summary))).await?;
+            Ok(Self(tagged.into_iter().flatten().collect()))
+        };
+        view.shared(read).await
     }
+}
+
+/// `None` for one that has gone meanwhile.
+async fn with_tags(view: &View, summary: CertificateSummary) -> Result<Option<(CertificateSummary, Tags)>> {
+    let arn = summary.certificate_arn().unwrap_or_default().to_owned();
+    match view.acm.list_tags_for_certificate().certificate_arn(arn).send().await.map_err(Error::from) {
+        Ok(t) => {
+            let tags = tags::read(t.tags().iter().map(|t| (Some(t.key()), t.value())));
+            Ok(Some((summary, tags)))
+        }
+        Err(e) if e.is_not_found() => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+async fn read(view: &View, summary: &CertificateSummary, tags: Tags) -> Result<Live<Certificate>> {
+    let arn = summary.certificate_arn().unwrap_or_default();
+    let (owner, name) = view.ownership.of(Certificate::KIND, &tags, arn);
     let pem = view.acm.get_certificate().certificate_arn(arn).send().await?.certificate.unwrap_or_default();
     let mut state = parse(&pem).unwrap_or_else(|| Certificate {
         host: "(unreadable)".to_owned(),
@@ -181,7 +196,7 @@ async fn read(view: &View, summary: &CertificateSummary) -> Result<Option<Live<C
     }
     let since = summary.imported_at().and_then(|t| OffsetDateTime::from_unix_timestamp(t.secs()).ok());
     let output = CertificateOut { arn: arn.into(), pem };
-    Ok(Some(Live { owner, tags: Some(tags), since, ..Live::ready(name, arn, state, output) }))
+    Ok(Live { owner, tags: Some(tags), since, ..Live::ready(name, arn, state, output) })
 }
 
 /// What the certificate itself says, whatever ACM says of it.
