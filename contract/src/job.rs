@@ -3,6 +3,10 @@
 use crate::{MessageError, VERSION, check_version};
 use serde::{Deserialize, Serialize};
 
+/// The chat of load tests, which is nobody's: Telegram gives no chat this id. Polybot takes note of such answers and tells
+/// nobody.
+pub const NOBODY: i64 = 0;
+
 /// One picture to look at. Times are epoch milliseconds; `confidence` is 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -55,6 +55,9 @@ pub enum Command {
     Cost(CostArgs),
     /// Change which images a spec names.
     Image(ImageArgs),
+    /// Send jobs to the detector at a steady rate, and tell how it and its group keep up. Exit 0: all answered, 2: not all,
+    /// 1: error.
+    LoadTest(LoadTestArgs),
     /// Tell how a new version fares on its way to the instances, and pause, undo or retry it.
     Rollout(RolloutArgs),
     /// Print the least IAM policy that the controller itself needs for a stack.
@@ -223,6 +226,41 @@ pub enum ImageCommand {
         /// The tag, or the digest: sha256:…
         image: String,
     },
+}
+
+/// Arguments of `load-test`.
+#[derive(Debug, Args)]
+pub struct LoadTestArgs {
+    /// Which spec.
+    #[command(flatten)]
+    pub specs: Specs,
+    /// A folder of pictures; jobs take turns on them.
+    #[arg(long, value_name = "DIR")]
+    pub images: PathBuf,
+    /// Jobs a second.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub rate: u32,
+    /// How long jobs are sent.
+    #[arg(long, default_value = "1m", value_parser = duration)]
+    pub duration: Duration,
+    /// How long the last answers are waited for after that.
+    #[arg(long, default_value = "5m", value_parser = duration)]
+    pub drain: Duration,
+    /// Form of the report.
+    #[arg(short, long, value_enum, default_value = "text")]
+    pub output: LoadTestFormat,
+    /// Also draw depth of the queue, workers and latency over time into this file.
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+}
+
+/// Form of the report of a load test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LoadTestFormat {
+    /// For people.
+    Text,
+    /// For programs, with every sample.
+    Json,
 }
 
 /// Arguments of `rollout`.

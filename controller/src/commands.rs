@@ -9,6 +9,7 @@ mod drift;
 mod graph;
 mod iam_policy;
 mod image;
+mod load_test;
 mod monitor;
 mod operate;
 mod plan;
@@ -57,6 +58,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(&args),
         Command::Cost(args) => cost::run(&args),
         Command::Image(args) => image::run(&args),
+        Command::LoadTest(args) => load_test::run(&args).await,
         Command::Rollout(args) => rollout::run(&args).await,
         Command::IamPolicy(args) => iam_policy::run(&args),
         Command::Schema(args) => schema::run(&args),

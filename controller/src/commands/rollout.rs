@@ -148,7 +148,7 @@ fn describe(s: &Stand) -> String {
     }
     for r in seen.refreshes.iter().take(3) {
         let when = r.times.1.or(r.times.0).and_then(|t| t.format(&Rfc3339).ok()).unwrap_or_default();
-        text.push_str(format!("  {when}  {r}\n").trim_start_matches('\n'));
+        text.push_str(&format!("  {when}  {r}\n"));
     }
     let former =
         s.versions.iter().filter(|(v, _)| Some(v) != s.live.state.version.known() && Some(v) != s.wanted.as_ref());

@@ -12,6 +12,7 @@ mod faults;
 mod kills;
 mod laws;
 mod life;
+mod load;
 mod operator;
 mod permissions;
 mod preflight;
