@@ -298,7 +298,8 @@ async fn a_hook_holds_an_instance_until_it_is_answered_and_tracking_moves_the_si
 
     net.aws.switch("tracking", json!(true)).await.unwrap();
     net.aws.cpu("fleet", 70.0).await.unwrap();
-    let fleet = net.aws.advance(60).await.unwrap();
+    // A minute until it is looked at, and a moment until the instances are there.
+    let fleet = net.aws.advance(70).await.unwrap();
     assert_eq!((&fleet["fleet"]["desired"], fleet["fleet"]["instances"].as_array().unwrap().len()), (&json!(4), 4));
     net.aws.cpu("fleet", 5.0).await.unwrap();
     let fleet = net.aws.advance(60 * 16).await.unwrap();

@@ -109,7 +109,7 @@ async fn edited(user: User) {
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_and_reordered_photos_end_in_one_picture() {
     // Three photos of four users, twice and backwards, on a slow machine: longer than they can take.
-    let world = World::with_quiet(14).await;
+    let world = World::with_quiet(20).await;
     let users: Vec<User> = (1..=4).map(|id| world.telegram.user(id, "Ada")).collect();
     world.telegram.hold();
     world.telegram.duplicate_next(8);
