@@ -693,7 +693,7 @@ def seed():
     if not any(z.name.rstrip(".") == ZONE for z in zones.zones.values()):
         zones.create_hosted_zone(name=f"{ZONE}.", private_zone=False, caller_reference="seed", vpcid=None, vpcregion=None,
                                  comment=None, delegation_set_id=None)
-    for region in ("us-east-1", "us-east-2"):
+    for region in ("us-east-1", "us-east-2", "eu-central-1"):
         ami = next(i for i in ec2_backends[ACCOUNT][region].amis.values() if "ubuntu" in (i.name or "").lower())
         ssm = ssm_backends[ACCOUNT][region]
         ssm._parameters[UBUNTU].append(Parameter(

@@ -3,7 +3,7 @@
 //!
 //! Most fields are spoilt by the kind's own `update`, asked for something else; the rest by calls of the SDK.
 
-use crate::setting::{TOKEN, World, local_spec, once, plan, settle, settle_for, writes};
+use crate::setting::{SSH_KEY, TOKEN, World, local_spec, once, plan, settle, settle_for, writes};
 use aws_sdk_acm::primitives::Blob;
 use aws_sdk_ec2::types::{IpPermission, IpRange};
 use aws_sdk_elasticloadbalancingv2::types::{Action, ActionTypeEnum, Certificate as Shown, RuleCondition};
@@ -57,7 +57,7 @@ use std::collections::{BTreeMap, BTreeSet};
 fn full_spec() -> PolybotStack {
     let mut stack = local_spec();
     stack.spec.network.zones = 3;
-    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8rzlkPz0e5vJmOiZBSpG2bpzPxSyCJ5bDL5n6VSxSt ops";
+    let key = SSH_KEY;
     let access = serde_json::json!({ "ssh": { "cidrs": ["203.0.113.0/24"], "publicKey": key } });
     stack.spec.access = serde_json::from_value::<Access>(access).unwrap();
     stack

@@ -21,6 +21,9 @@ use tokio::process::Command;
 /// A token of the right form, made up for these tests.
 pub const TOKEN: &str = "123456:not-a-real-token-of-any-bot-000000";
 
+/// A public key whose private half nobody has.
+pub const SSH_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8rzlkPz0e5vJmOiZBSpG2bpzPxSyCJ5bDL5n6VSxSt ops";
+
 /// The demo's stack, its token taken from a file so that no test depends on the environment.
 pub fn local_spec() -> PolybotStack {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/local.yaml");
