@@ -160,7 +160,7 @@ macro_rules! shared_list {
 use shared_list;
 
 /// Values that one filter of EC2 takes.
-const FILTER_VALUES: usize = 200;
+pub const FILTER_VALUES: usize = 200;
 
 /// One filter of a Describe call of EC2.
 pub fn filter(name: impl Into<String>, value: impl Into<String>) -> Filter {

@@ -20,7 +20,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use trail::Deed;
-use unmanaged::Unmanaged;
+use unmanaged::{Ended, Unmanaged};
 
 /// Version of [`Document`]; a field that goes or changes its meaning raises it, a new one does not.
 pub const VERSION: u32 = 1;
@@ -250,9 +250,10 @@ impl Report {
             .filter_map(|s| s.recorded_as.clone())
             .collect();
         let around = unmanaged::around(&connection.aws, plan).await;
-        let drifted = drifted.iter().chain(&around.stopped).map(String::as_str).collect::<Vec<_>>();
+        let ended = around.ended.iter().map(|(id, _)| id);
+        let drifted = drifted.iter().chain(ended).map(String::as_str).collect::<Vec<_>>();
         let deeds = trail::deeds(&connection.aws.trail, &drifted).await;
-        self.steps.extend(around.stopped.iter().map(|id| Step::stopped(id)));
+        self.steps.extend(around.ended.iter().map(|(id, how)| Step::ended(id, *how)));
         for step in &mut self.steps {
             step.by = step.recorded_as.as_ref().and_then(|name| deeds.get(name).cloned()).unwrap_or_default();
         }
@@ -360,13 +361,13 @@ impl Step {
 }
 
 impl Step {
-    /// An instance that somebody stopped: nothing to do, and worth to be known.
-    fn stopped(id: &str) -> Self {
+    /// An instance that somebody ended: nothing to do, and worth to be known.
+    fn ended(id: &str, how: Ended) -> Self {
         Self {
             address: format!("instance/{id}"),
             id: Some(id.to_owned()),
             action: "wait".to_owned(),
-            reason: Some("it was stopped; its scaling group replaces it".to_owned()),
+            reason: Some(format!("it was {how}; its scaling group replaces it")),
             verdict: Some(Verdict::Drift),
             risk: Risk::None,
             risk_reason: "nothing is done".to_owned(),

@@ -122,6 +122,7 @@ def end(group, state):
 
 def step(group, at):
     """One tick."""
+    group.instance_states = [s for s in group.instance_states if not s.lost]
     for s in list(group.instance_states):
         if s.leaving is not None and at >= s.leaving:
             end(group, s)
@@ -335,7 +336,7 @@ def install():
     @rules.wrap(InstanceState, "__init__")
     def state(original, self, *args, **kwargs):
         original(self, *args, **kwargs)
-        self.born, self.healthy, self.leaving = CLOCK.now(), False, None
+        self.born, self.healthy, self.leaving, self.lost = CLOCK.now(), False, None, False
         self.version = stored(self.auto_scaling_group)
 
     # An instance names the version it was made from.
@@ -383,15 +384,14 @@ def install():
                 end(group, s)
         return original(self, name)
 
-    # An instance that somebody terminates is replaced.
+    # An instance that somebody terminates is replaced when the group's health check comes round; until then it is listed.
     def terminated(self, ids):
         with LOCK:
+            settle()
             for group in self.autoscaling_groups.values():
-                lost = [s for s in group.instance_states if s.instance_id in ids]
-                group.instance_states = [s for s in group.instance_states if s not in lost]
-                if lost:
-                    note(group, CLOCK.now(), "lost", count=len(lost))
-                    group.set_desired_capacity(group.desired_capacity)
+                for s in [s for s in group.instance_states if s.instance_id in ids and not s.lost]:
+                    s.lost, s.healthy = True, False
+                    note(group, CLOCK.now(), "lost", instance=s.instance_id)
     AutoScalingBackend.notify_terminate_instances = terminated
 
     def group_of(self):

@@ -1,6 +1,6 @@
 //! The bot's host name: an alias of the load balancer, with a TXT record beside it that says whose it is, because records bear
 //! no tags. The marks of a zone lie side by side under `polybot-owner.<zone>`, so one call lists them all, also those of host
-//! names that the spec has since given up.
+//! names that the spec has since given up. In a zone that fits one page, that page says all of it.
 
 use super::built;
 use crate::{
@@ -61,12 +61,18 @@ impl Resource for DnsRecord {
         let zone = zone_id(view).await?;
         let name = &view.known.hosted_zone;
         let suffix = format!(".polybot-owner.{name}");
-        let first = view.route53.list_resource_record_sets().hosted_zone_id(&zone);
-        let page =
-            first.start_record_name(format!("polybot-owner.{name}")).start_record_type(RrType::Txt).send().await?;
-        // Zones are sorted by reversed labels: all marks follow each other.
-        let marks: Vec<_> = page
-            .resource_record_sets
+        let page = view.route53.list_resource_record_sets().hosted_zone_id(&zone).send().await?;
+        let whole = if page.is_truncated { None } else { Some(page.resource_record_sets) };
+        let records = match &whole {
+            Some(records) => records.clone(),
+            // Zones are sorted by reversed labels: all marks follow each other.
+            None => {
+                let call = view.route53.list_resource_record_sets().hosted_zone_id(&zone);
+                let call = call.start_record_name(format!("polybot-owner.{name}")).start_record_type(RrType::Txt);
+                call.send().await?.resource_record_sets
+            }
+        };
+        let marks: Vec<_> = records
             .into_iter()
             .filter(|r| r.r#type == RrType::Txt && bare(&r.name).ends_with(&suffix))
             .collect();
@@ -82,7 +88,8 @@ impl Resource for DnsRecord {
         if hosts.iter().all(|(host, _)| *host != view.known.host) {
             hosts.push((view.known.host.clone(), None));
         }
-        let found = try_join_all(hosts.into_iter().map(|(host, mark)| read(view, &zone, host, mark))).await?;
+        let whole = whole.as_deref();
+        let found = try_join_all(hosts.into_iter().map(|(host, mark)| read(view, &zone, whole, host, mark))).await?;
         Ok(found.into_iter().flatten().collect())
     }
 
@@ -174,16 +181,23 @@ async fn zone_id(aws: &Aws) -> Result<String> {
     )
 }
 
+/// Reads the records of one host, from the whole zone where that is at hand.
 async fn read(
     view: &View,
     zone: &str,
+    whole: Option<&[ResourceRecordSet]>,
     host: String,
     mark: Option<ResourceRecordSet>,
 ) -> Result<Option<Live<DnsRecord>>> {
-    let call = view.route53.list_resource_record_sets().hosted_zone_id(zone);
-    let page = call.start_record_name(&host).start_record_type(RrType::A).max_items(3).send().await?;
-    let address = page
-        .resource_record_sets
+    let records = match whole {
+        Some(records) => records.to_vec(),
+        None => {
+            let call = view.route53.list_resource_record_sets().hosted_zone_id(zone);
+            let call = call.start_record_name(&host).start_record_type(RrType::A).max_items(3);
+            call.send().await?.resource_record_sets
+        }
+    };
+    let address = records
         .into_iter()
         .find(|r| bare(&r.name) == host && matches!(r.r#type, RrType::A | RrType::Cname | RrType::Aaaa));
     let ours = mark.as_ref().is_some_and(|m| m.resource_records().iter().any(|r| r.value() == identity(view)));

@@ -1,9 +1,9 @@
 //! The port that the load balancer answers on, with its certificate. One certificate and one rule, and nothing beside them.
 
-use super::{Arn, elb_tags, gone, load_balancer::edge};
+use super::{Arn, gone, load_balancer::edge};
 use crate::{
     aws::{Aws, Error, Result, TagTarget, View},
-    engine::{Change, How, Input, Live, Owner, Resource, Slot, Tags, differs},
+    engine::{Change, How, Input, Live, Resource, Slot, Tags, differs},
     sdk_tags,
 };
 use aws_sdk_elasticloadbalancingv2::types::{
@@ -69,22 +69,10 @@ impl Resource for Listener {
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
         let edge = edge(view).await?;
-        let ours = edge.balancers.iter().filter(|(_, tags)| view.ownership.of("", tags, "").0 == Owner::Ours);
-        let mut listeners = vec![];
-        for (balancer, _) in ours {
-            let arn = balancer.load_balancer_arn().unwrap_or_default();
-            let mut pages = view.elb.describe_listeners().load_balancer_arn(arn).into_paginator().items().send();
-            while let Some(listener) = pages.next().await {
-                listeners.push(listener?);
-            }
-        }
-        let arns: Vec<String> = listeners.iter().filter_map(|l| l.listener_arn.clone()).collect();
-        let tags = elb_tags(view, &arns).await?;
-        try_join_all(listeners.iter().map(|l| {
-            let tags = tags.get(l.listener_arn().unwrap_or_default()).cloned().unwrap_or_default();
-            read(view, l, tags)
-        }))
-        .await
+        let ours = edge.balancers.iter().filter(|(_, tags)| view.ownership.owns(tags));
+        let ours: BTreeSet<_> = ours.filter_map(|(b, _)| b.load_balancer_arn()).collect();
+        let listeners = edge.listeners.iter().filter(|(l, _)| l.load_balancer_arn().is_some_and(|b| ours.contains(b)));
+        try_join_all(listeners.map(|(l, tags)| read(view, l, tags.clone()))).await
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<Arn> {

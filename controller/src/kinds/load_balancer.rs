@@ -7,7 +7,7 @@ use crate::{
     sdk_tags,
 };
 use aws_sdk_elasticloadbalancingv2::types::{
-    LoadBalancer as ElbLoadBalancer, LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerStateEnum,
+    Listener as ElbListener, LoadBalancer as ElbLoadBalancer, LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerStateEnum,
     TargetGroup as ElbTargetGroup,
 };
 use futures::future::try_join_all;
@@ -47,17 +47,20 @@ struct Balancers(Vec<ElbLoadBalancer>);
 /// The target groups of the region.
 struct Groups(Vec<ElbTargetGroup>);
 
-/// The stack's load balancers and target groups with their tags: one call for the tags of both.
+/// The stack's load balancers, their listeners and the target groups with their tags: one call for the tags of all.
 pub(super) struct Edge {
     pub balancers: Vec<(ElbLoadBalancer, Tags)>,
     pub groups: Vec<(ElbTargetGroup, Tags)>,
+    pub listeners: Vec<(ElbListener, Tags)>,
 }
 
 pub(super) async fn edge(view: &View) -> Result<Arc<Edge>> {
     view.once(|| async {
         let (balancers, groups) = futures::try_join!(list_balancers(view), list_groups(view))?;
+        let listeners = list_listeners(view, &balancers).await?;
         let arns = balancers.iter().filter_map(|b| b.load_balancer_arn.clone());
-        let arns: Vec<String> = arns.chain(groups.iter().filter_map(|g| g.target_group_arn.clone())).collect();
+        let arns = arns.chain(groups.iter().filter_map(|g| g.target_group_arn.clone()));
+        let arns: Vec<String> = arns.chain(listeners.iter().filter_map(|l| l.listener_arn.clone())).collect();
         let mut tags = elb_tags(view, &arns).await?;
         let mut of = |arn: &str| tags.remove(arn).unwrap_or_default();
         Ok(Edge {
@@ -66,6 +69,7 @@ pub(super) async fn edge(view: &View) -> Result<Arc<Edge>> {
                 .map(|b| (b.clone(), of(b.load_balancer_arn().unwrap_or_default())))
                 .collect(),
             groups: groups.into_iter().map(|g| (g.clone(), of(g.target_group_arn().unwrap_or_default()))).collect(),
+            listeners: listeners.into_iter().map(|l| (l.clone(), of(l.listener_arn().unwrap_or_default()))).collect(),
         })
     })
     .await
@@ -78,6 +82,18 @@ async fn list_balancers(view: &View) -> Result<Vec<ElbLoadBalancer>> {
     };
     let all = view.shared(read).await?;
     Ok(all.0.iter().filter(|b| elb_mine(view, b.load_balancer_name())).cloned().collect())
+}
+
+async fn list_listeners(view: &View, balancers: &[ElbLoadBalancer]) -> Result<Vec<ElbListener>> {
+    let of_each = balancers.iter().filter_map(|b| b.load_balancer_arn()).map(|arn| async move {
+        let pages = view.elb.describe_listeners().load_balancer_arn(arn).into_paginator().items().send();
+        match pages.collect::<Result<Vec<_>, _>>().await.map_err(Error::from) {
+            // The load balancer went meanwhile, and its listeners with it.
+            Err(e) if e.is_not_found() => Ok(vec![]),
+            other => other,
+        }
+    });
+    Ok(try_join_all(of_each).await?.concat())
 }
 
 async fn list_groups(view: &View) -> Result<Vec<ElbTargetGroup>> {

@@ -1,15 +1,20 @@
-//! What lives in our VPC or bears our names and is not ours, and instances of ours that somebody stopped. Both are told and
+//! What lives in our VPC or bears our names and is not ours, and instances of ours that somebody ended. Both are told and
 //! never touched: the first are others', the second are replaced by their scaling group.
 
 use crate::{
-    aws::{Aws, Result},
+    aws::{Aws, Result, View},
     engine::{Owner, Plan},
-    kinds::{filter, vpc::Vpc},
+    kinds::{FILTER_VALUES, filter, scaling_group, vpc::Vpc},
     ownership::STACK,
 };
+use aws_sdk_autoscaling::types::LifecycleState::InService;
+use aws_sdk_ec2::types::{Filter, InstanceStateName};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// A thing that is not ours.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -29,18 +34,35 @@ impl fmt::Display for Unmanaged {
     }
 }
 
+/// What somebody did to an instance behind its group's back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It may be started again.
+    Stopped,
+    /// It is gone for good.
+    Terminated,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stopped => "stopped",
+            Self::Terminated => "terminated",
+        })
+    }
+}
+
 /// What was found around the stack.
 #[derive(Debug, Default)]
 pub struct Around {
     /// What is not ours.
     pub unmanaged: Vec<Unmanaged>,
-    /// Ids of our instances that do not run and are not on their way out.
-    pub stopped: Vec<String>,
+    /// Our instances that somebody ended, and what became of them: their groups replace them.
+    pub ended: Vec<(String, Ended)>,
 }
 
 /// Everything of that sort. A list that may not be read is left out.
 pub async fn around(aws: &Aws, plan: &Plan) -> Around {
-    let mut stopped = vec![];
     let ours: BTreeSet<&str> = plan.found.iter().filter(|f| f.owner == Owner::Ours).map(|f| f.id.as_str()).collect();
     let foreign = plan.found.iter().filter(|f| f.owner == Owner::Foreign);
     let mut all: BTreeSet<Unmanaged> = foreign
@@ -71,13 +93,7 @@ pub async fn around(aws: &Aws, plan: &Plan) -> Around {
             ("NAT gateway", lists.3),
             ("VPC endpoint", lists.4),
             ("load balancer", lists.5),
-            (
-                "instance",
-                lists.6.map(|(others, ours)| {
-                    stopped.extend(ours);
-                    others
-                }),
-            ),
+            ("instance", lists.6),
         ];
         for (kind, list) in lists {
             let ids = list.unwrap_or_else(|error| {
@@ -89,7 +105,11 @@ pub async fn around(aws: &Aws, plan: &Plan) -> Around {
             all.extend(others.map(|id| Unmanaged { kind: kind.to_owned(), id, why: why.clone() }));
         }
     }
-    Around { unmanaged: all.into_iter().collect(), stopped }
+    let ended = ended(aws).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, "the instances cannot be read");
+        vec![]
+    });
+    Around { unmanaged: all.into_iter().collect(), ended }
 }
 
 async fn groups(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
@@ -138,24 +158,42 @@ async fn balancers(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
     Ok(ids)
 }
 
-/// Those that no group of ours has made, and those of ours that are stopped.
-async fn instances(aws: &Aws, vpc: &str) -> Result<(Vec<String>, Vec<String>)> {
-    let there = aws_sdk_ec2::types::Filter::builder().name("instance-state-name");
+/// Those that no group of ours has made.
+async fn instances(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
+    let there = Filter::builder().name("instance-state-name");
     let there = there.values("pending").values("running").values("stopping").values("stopped").build();
     let call = aws.ec2.describe_instances().filters(filter("vpc-id", vpc)).filters(there);
     let mut pages = call.into_paginator().items().send();
-    let (mut others, mut stopped) = (vec![], vec![]);
+    let tagged = |t: &aws_sdk_ec2::types::Tag| t.key() == Some(STACK) && t.value() == Some(&*aws.ownership.stack);
+    let mut others = vec![];
     while let Some(reservation) = pages.next().await {
-        for instance in reservation?.instances.unwrap_or_default() {
-            let tagged =
-                |t: &aws_sdk_ec2::types::Tag| t.key() == Some(STACK) && t.value() == Some(&*aws.ownership.stack);
-            let state = instance.state().and_then(|s| s.name()).map(aws_sdk_ec2::types::InstanceStateName::as_str);
-            match (instance.tags().iter().any(tagged), state) {
-                (false, _) => others.extend(instance.instance_id),
-                (true, Some("stopping" | "stopped")) => stopped.extend(instance.instance_id),
-                (true, _) => {}
-            }
-        }
+        let instances = reservation?.instances.unwrap_or_default().into_iter();
+        others.extend(instances.filter(|i| !i.tags().iter().any(tagged)).filter_map(|i| i.instance_id));
     }
-    Ok((others, stopped))
+    Ok(others)
+}
+
+/// Instances that a group of ours takes for serving and that do not run: a group notices within minutes, and one that it takes
+/// away itself it takes for serving no more.
+async fn ended(aws: &Aws) -> Result<Vec<(String, Ended)>> {
+    let groups = scaling_group::groups(&View::new(aws)).await?;
+    let serving = groups.0.iter().flat_map(|g| g.instances()).filter(|i| i.lifecycle_state() == Some(&InService));
+    let serving: Vec<String> = serving.filter_map(|i| i.instance_id.clone()).collect();
+    let mut ended = vec![];
+    for some in serving.chunks(FILTER_VALUES) {
+        let these = Filter::builder().name("instance-id").set_values(Some(some.to_vec())).build();
+        let mut pages = aws.ec2.describe_instances().filters(these).into_paginator().items().send();
+        let mut states = BTreeMap::new();
+        while let Some(reservation) = pages.next().await {
+            let instances = reservation?.instances.unwrap_or_default().into_iter();
+            states.extend(instances.filter_map(|i| Some((i.instance_id?, i.state?.name?))));
+        }
+        ended.extend(some.iter().filter_map(|id| match states.get(id) {
+            Some(InstanceStateName::Pending | InstanceStateName::Running) => None,
+            Some(InstanceStateName::Stopping | InstanceStateName::Stopped) => Some((id.clone(), Ended::Stopped)),
+            // AWS forgets an instance an hour after its end.
+            _ => Some((id.clone(), Ended::Terminated)),
+        }));
+    }
+    Ok(ended)
 }

@@ -106,6 +106,17 @@ async fn drift_tells_hands_from_edits_who_it_was_and_what_is_not_ours() {
     assert_eq!(code, 3, "{text}");
     let line = format!("drift     … wait    instance/{instance}: it was stopped; its scaling group replaces it");
     assert!(text.contains(&line) && text.contains("by mallory: StopInstances"), "{text}");
+
+    // One that is gone for good is told until its group has noticed.
+    stack.world.aws.switch("clock_rate", 0.into()).await.unwrap();
+    ec2.terminate_instances().instance_ids(&instance).send().await.unwrap();
+    let (code, text) = stack.drift(&[]).await;
+    assert_eq!(code, 3, "{text}");
+    let line = format!("drift     … wait    instance/{instance}: it was terminated; its scaling group replaces it");
+    assert!(text.contains(&line) && text.contains("TerminateInstances"), "{text}");
+    stack.world.aws.advance(60).await.unwrap();
+    let (code, text) = stack.drift(&[]).await;
+    assert_eq!(code, 0, "{text}");
 }
 
 #[tokio::test]
