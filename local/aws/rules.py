@@ -372,6 +372,11 @@ def launch_templates():
                              "UnsuccessfullyDeletedLaunchTemplateVersions": kept})
     LaunchTemplates.delete_launch_template_versions = delete_launch_template_versions
 
+    # moto ends a list after 15 templates and gives no token to go on with.
+    @wrap(LaunchTemplates, "_get_int_param")
+    def get_int_param(original, self, name, if_none=None):
+        return original(self, name, None if name == "MaxResults" else if_none)
+
 
 def autoscaling():
     from moto.autoscaling.models import AutoScalingBackend, FakeAutoScalingGroup

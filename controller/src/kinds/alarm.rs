@@ -187,7 +187,8 @@ async fn owner(view: &View, arn: &str) -> Result<Owner> {
 
 async fn read(view: &View, alarm: &Value) -> Result<Live<Alarm>> {
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    let (name, arn, described) = (text(&alarm["AlarmName"]), text(&alarm["AlarmArn"]), text(&alarm["AlarmDescription"]));
+    let (name, arn, described) =
+        (text(&alarm["AlarmName"]), text(&alarm["AlarmArn"]), text(&alarm["AlarmDescription"]));
     let (owner, description) = match described.strip_suffix(&mark(view)) {
         Some(description) => (Owner::Ours, description.to_owned()),
         None => (owner(view, &arn).await?, described),

@@ -26,9 +26,12 @@ pub struct DnsRecord {
 /// The records as they are, which is how Route 53 wants them named to delete them.
 #[derive(Clone, Debug)]
 pub struct Records {
-    zone: String,
-    address: Option<ResourceRecordSet>,
-    mark: Option<ResourceRecordSet>,
+    /// Id of the hosted zone.
+    pub zone: String,
+    /// The alias.
+    pub address: Option<ResourceRecordSet>,
+    /// The TXT record beside it.
+    pub mark: Option<ResourceRecordSet>,
 }
 
 const TTL: i64 = 300;
@@ -72,10 +75,8 @@ impl Resource for DnsRecord {
                 call.send().await?.resource_record_sets
             }
         };
-        let marks: Vec<_> = records
-            .into_iter()
-            .filter(|r| r.r#type == RrType::Txt && bare(&r.name).ends_with(&suffix))
-            .collect();
+        let marks: Vec<_> =
+            records.into_iter().filter(|r| r.r#type == RrType::Txt && bare(&r.name).ends_with(&suffix)).collect();
         let mut hosts: Vec<(String, Option<ResourceRecordSet>)> = vec![];
         for mark in marks {
             let relative = bare(&mark.name).trim_end_matches(&suffix).to_owned();

@@ -15,7 +15,8 @@ use aws_sdk_ec2::{
 pub struct KeyOut {
     /// Its name.
     pub name: String,
-    id: String,
+    /// Its id.
+    pub id: String,
 }
 
 /// A key pair.

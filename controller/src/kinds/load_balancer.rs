@@ -7,8 +7,8 @@ use crate::{
     sdk_tags,
 };
 use aws_sdk_elasticloadbalancingv2::types::{
-    Listener as ElbListener, LoadBalancer as ElbLoadBalancer, LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerStateEnum,
-    TargetGroup as ElbTargetGroup,
+    Listener as ElbListener, LoadBalancer as ElbLoadBalancer, LoadBalancerAttribute, LoadBalancerSchemeEnum,
+    LoadBalancerStateEnum, TargetGroup as ElbTargetGroup,
 };
 use futures::future::try_join_all;
 use std::{collections::BTreeMap, sync::Arc};

@@ -28,7 +28,8 @@ pub struct Repository {
 pub struct RepositoryOut {
     /// Where images are pushed to.
     pub uri: String,
-    arn: String,
+    /// Its ARN.
+    pub arn: String,
 }
 
 impl Resource for Repository {

@@ -26,7 +26,8 @@ pub struct RouteTable {
 pub struct RouteTableOut {
     /// Its id.
     pub id: RouteTableId,
-    associations: BTreeMap<SubnetId, String>,
+    /// Id of the association with each subnet.
+    pub associations: BTreeMap<SubnetId, String>,
 }
 
 shared_list!(Tables(Ec2RouteTable), describe_route_tables);

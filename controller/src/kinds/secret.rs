@@ -163,7 +163,7 @@ impl Secret {
 
 /// UUID-shaped HMAC-SHA256 of the value, keyed with the secret's name (which holds stack and environment), so that equal
 /// values of two secrets do not show as equal.
-fn version_id(name: &str, value: &Hidden<String>) -> String {
+pub fn version_id(name: &str, value: &Hidden<String>) -> String {
     #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
     let mut mac =
         Hmac::<Sha256>::new_from_slice(format!("polybot secret version v1 {name}").as_bytes()).expect("any length");

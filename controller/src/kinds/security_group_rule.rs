@@ -51,9 +51,12 @@ pub struct SecurityGroupRule {
 /// A rule by the id of its group and its own.
 #[derive(Clone, Debug)]
 pub struct RuleOut {
-    group: String,
-    id: String,
-    direction: Direction,
+    /// Id of the group.
+    pub group: String,
+    /// Its own id.
+    pub id: String,
+    /// Which way, for the calls differ.
+    pub direction: Direction,
 }
 
 /// The rules of the groups of all stacks.

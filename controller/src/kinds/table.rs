@@ -44,7 +44,8 @@ pub struct Table {
 pub struct TableOut {
     /// Its name.
     pub name: String,
-    arn: String,
+    /// Its ARN.
+    pub arn: String,
 }
 
 impl Resource for Table {

@@ -22,4 +22,5 @@ mod rollouts;
 mod run;
 mod setting;
 mod specs;
+mod twin;
 mod workflows;
