@@ -24,7 +24,7 @@ else
 endif
 
 .PHONY: test-exhaustive
-test-exhaustive: ## kill the controller at every write call of converging, updating and destroying (half an hour on two cores)
+test-exhaustive: ## kill the controller at every write call of converging, updating, rolling out and destroying (half an hour on two cores)
 	EXHAUSTIVE=1 $(CARGO) test --workspace --locked --test it -- --nocapture whatever_call_the_program_is_killed_at
 
 .PHONY: lint

@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// How one pass ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,13 +120,14 @@ impl Course {
     }
 }
 
-/// Keeps one stack: a pass, a wait, a pass. Takes up each new spec at once. Returns when asked to stop, after the steps that run
+/// Keeps one stack: a pass, a wait, a pass, each when it is its turn. Takes up each new spec at once. Returns when asked to stop, after the steps that run
 /// have ended.
 pub async fn keep(
     mut specs: watch::Receiver<Arc<PolybotStack>>,
     regions: Regions,
     interval: Duration,
     lease: Duration,
+    turns: Arc<Semaphore>,
     stop: Stop,
     told: impl Fn(&str, End),
 ) {
@@ -135,6 +136,10 @@ pub async fn keep(
     while !stop.is_asked() {
         let spec = specs.borrow_and_update().clone();
         let name = spec.metadata.name.clone().unwrap_or_default();
+        let turn = tokio::select! {
+            turn = turns.acquire() => turn,
+            () = stop.asked() => return,
+        };
         let begun = Instant::now();
         let end = match Connection::open(spec.clone(), &regions).await {
             Ok(connection) => pass(&connection, &terms, &stop).await.end,
@@ -143,6 +148,7 @@ pub async fn keep(
                 End::Failed
             }
         };
+        drop(turn);
         told(&name, end);
         let wait = course.passed(&name, end, begun);
         tokio::select! {

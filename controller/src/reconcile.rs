@@ -43,6 +43,9 @@ pub struct Connection {
     pub aws: Aws,
 }
 
+/// Stacks that are looked at or worked on at once: a hundred of them would be ten thousand calls in a moment, and time out.
+pub const STACKS_AT_ONCE: usize = 10;
+
 /// Why a stack could not even be looked at.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {

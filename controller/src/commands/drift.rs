@@ -3,10 +3,10 @@
 use super::{connect, out, plan::json, stacks};
 use crate::{
     cli::{DriftArgs, DriftFormat},
-    reconcile::{Allow, Goal},
+    reconcile::{Allow, Goal, STACKS_AT_ONCE},
     report::{self, Report, github, markdown, markdown::Topic, sarif},
 };
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 use std::process::ExitCode;
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ pub(super) async fn run(args: &DriftArgs) -> anyhow::Result<ExitCode> {
         let (_, plan) = connection.look_since(now, Goal::Converge, &Allow::default()).await;
         Report::of(connection, &plan).into_drift(connection, &plan).await
     });
-    let reports = join_all(looks).await;
+    let reports: Vec<Report> = stream::iter(looks).buffered(STACKS_AT_ONCE).collect().await;
     let code = if failed { 1 } else { report::drift_code(reports.iter().flat_map(Report::verdicts)) };
     let file = args.specs.files.first().map(|f| f.display().to_string()).unwrap_or_default();
     let markdown = || markdown::markdown(Topic::Drift, &reports, &[]);

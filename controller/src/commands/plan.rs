@@ -7,11 +7,11 @@ use crate::{
     engine::Plan,
     posture::{Outcome, judge},
     preflight::{self, State},
-    reconcile::{Allow, Goal},
+    reconcile::{Allow, Goal, STACKS_AT_ONCE},
     report::{Document, Report, VERSION, github, markdown, markdown::Topic},
     spec::{PolybotStack, load},
 };
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 use std::process::ExitCode;
 use time::OffsetDateTime;
 use tokio::time::Instant;
@@ -32,7 +32,7 @@ pub(super) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
         }
         (text, report)
     });
-    let (texts, reports): (Vec<_>, Vec<_>) = join_all(looks).await.into_iter().unzip();
+    let (texts, reports): (Vec<_>, Vec<_>) = stream::iter(looks).buffered(STACKS_AT_ONCE).unzip().await;
     let problem = |r: &Report| r.preflight.iter().any(|f| f.state == State::Problem);
     let failed = failed || reports.iter().any(|r| r.counts.unknown > 0 || problem(r));
     let code = match (failed, reports.iter().any(|r| r.counts.writes() > 0)) {

@@ -5,6 +5,7 @@ use crate::{
     aws::Regions,
     cli::RunArgs,
     keep::{End, keep},
+    reconcile::STACKS_AT_ONCE,
     spec::{PolybotStack, load},
     stop::Stop,
 };
@@ -14,7 +15,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinHandle,
+};
 
 /// How often the files are read again.
 const REREAD: Duration = Duration::from_secs(2);
@@ -58,11 +62,12 @@ pub(super) async fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 
     let regions = Regions::default();
     let mut kept: BTreeMap<(String, String), Kept> = BTreeMap::new();
+    let turns = Arc::new(Semaphore::new(STACKS_AT_ONCE));
     let mut now = Some(first);
     let mut last_error = None;
     while !stop.is_asked() {
         if let Some(stacks) = now.take() {
-            take_up(&mut kept, stacks, &regions, args, &health, &stop);
+            take_up(&mut kept, stacks, &regions, &turns, args, &health, &stop);
         }
         tokio::select! {
             () = tokio::time::sleep(REREAD) => {}
@@ -97,6 +102,7 @@ fn take_up(
     kept: &mut BTreeMap<(String, String), Kept>,
     stacks: Vec<PolybotStack>,
     regions: &Regions,
+    turns: &Arc<Semaphore>,
     args: &RunArgs,
     health: &Health,
     stop: &Stop,
@@ -123,7 +129,7 @@ fn take_up(
         health.set(&title, None);
         let (specs, receiver) = watch::channel(Arc::new(stack));
         let own = Stop::default();
-        let task = keep(receiver, regions.clone(), args.interval, args.lease, stop.or(&own), {
+        let task = keep(receiver, regions.clone(), args.interval, args.lease, turns.clone(), stop.or(&own), {
             let (health, title) = (health.clone(), title.clone());
             move |_: &str, end| health.set(&title, Some(end))
         });

@@ -184,7 +184,7 @@ fn unwritten(step: &Step) -> Option<Outcome> {
     match &step.action {
         Action::Blocked(why, _) => Some(Outcome::Blocked(why.clone())),
         Action::Wait(why, _) => Some(Outcome::Waiting(why.clone())),
-        Action::Unknown(why) => Some(Outcome::Waiting(format!("its kind could not be read: {why}"))),
+        Action::Unknown(why) => Some(Outcome::Waiting(format!("it could not be looked at: {why}"))),
         Action::Retain => Some(Outcome::Retained),
         Action::Create | Action::Update(_) | Action::Replace(_) | Action::Delete(_) => None,
     }

@@ -221,6 +221,7 @@ pub fn plan(wanted: &Wanted, observed: &Observed, ownership: &Ownership, policy:
         steps: vec![],
         ignored: vec![],
         known: Outputs::default(),
+        unread: BTreeSet::new(),
         fates: BTreeMap::new(),
     };
     let mut sources = vec![];
@@ -257,6 +258,8 @@ struct Builder<'a> {
     steps: Vec<Step>,
     ignored: Vec<Ignored>,
     known: Outputs,
+    /// What cannot be told because its kind, or that of something it takes values from, could not be read.
+    unread: BTreeSet<Address>,
     fates: BTreeMap<usize, Fate>,
 }
 
@@ -271,7 +274,22 @@ impl Builder<'_> {
         let open: BTreeSet<Address> = node.inputs().iter().filter_map(|s| s.source().cloned()).collect();
         let sources = Sources { all, open, after: node.kind().after() };
         if let Some(why) = self.observed.unknown.get(address.kind) {
+            self.unread.insert(address.clone());
             self.push(address, Action::Unknown(why.clone()), None, node, Tags::new(), Cause::Unclear);
+            return sources;
+        }
+        // A value that could not be read is no other value: whatever hangs on it stays as it is.
+        if let Some(source) = sources.open.iter().find(|s| self.unread.contains(s)).cloned() {
+            let live = self.nearest(address, node.as_ref()).map(|(index, ..)| index);
+            if let Some(index) = live {
+                self.fates.insert(index, Fate::Kept);
+                self.known.insert(address.clone(), self.observed.found[index].output.clone(), false);
+            } else {
+                self.unread.insert(address.clone());
+            }
+            let found = live.map(|index| self.observed.found[index].clone());
+            let why = format!("it takes values from {source}, which could not be read");
+            self.push(address, Action::Unknown(why), found, node, Tags::new(), Cause::Unclear);
             return sources;
         }
         let tags = self.ownership.tags(address, node.name().as_deref(), &intent);
@@ -494,7 +512,8 @@ fn link_builders(steps: &mut [Step], sources: Vec<Sources>) {
 /// Whether what takes from this step's resource must not go on before it is done, though its outputs may be known.
 fn stops_dependents(step: &Step) -> bool {
     match &step.action {
-        Action::Blocked(..) | Action::Unknown(_) | Action::Create | Action::Replace(_) => true,
+        Action::Blocked(..) | Action::Create | Action::Replace(_) => true,
+        Action::Unknown(_) => step.found.is_none(),
         Action::Wait(..) => match &step.found {
             None => true,
             Some(f) => matches!(f.phase, Phase::Pending(_)) && step.node.as_ref().is_some_and(|n| n.kind().settles()),

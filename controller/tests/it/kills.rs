@@ -25,6 +25,8 @@ enum During {
     Converge,
     /// A change of many kinds of a stack that stands, a new image among them.
     Update,
+    /// New images of both services reach the instances of a stack that stands.
+    Rollout,
     /// A stack that stands is removed, with its data.
     Destroy,
 }
@@ -76,7 +78,9 @@ impl<'a> Try<'a> {
     /// Starts what is going to be killed, or what finishes it.
     fn start(&self, during: During) -> Child {
         match during {
-            During::Converge | During::Update => self.program(&["apply", "--yes", "--max-deletions", "9"]),
+            During::Converge | During::Update | During::Rollout => {
+                self.program(&["apply", "--yes", "--max-deletions", "9"])
+            }
             During::Destroy => {
                 let name = self.stack.metadata.name.clone().unwrap();
                 self.program(&["destroy", "--with-data", "all", "--confirm", &name])
@@ -90,8 +94,16 @@ impl<'a> Try<'a> {
             return;
         }
         self.world.converged(self.stack.clone()).await;
-        if during == During::Update {
+        if matches!(during, During::Update | During::Rollout) {
             self.world.push_images(&self.connect().await, "v2.0.0").await;
+        }
+        if during == During::Rollout {
+            let spec = &mut self.stack.spec;
+            spec.polybot.image.tag = Some("v2.0.0".into());
+            spec.yolo5.as_mut().unwrap().image.tag = Some("v2.0.0".into());
+            self.save();
+        }
+        if during == During::Update {
             let spec = &mut self.stack.spec;
             spec.network.zones = 3;
             spec.polybot.image.tag = Some("v2.0.0".into());
@@ -174,7 +186,8 @@ async fn whatever_call_the_program_is_killed_at_the_next_run_ends_as_an_undistur
     let folder = tempfile::tempdir().unwrap();
     let (mut expected, mut points) = (BTreeMap::new(), vec![]);
     let world = World::new().await;
-    for (n, during) in [During::Converge, During::Update, During::Destroy].into_iter().enumerate() {
+    let all = [During::Converge, During::Update, During::Rollout, During::Destroy];
+    for (n, during) in all.into_iter().enumerate() {
         let (made, calls) = undisturbed(&world, folder.path(), during, n).await;
         assert!(calls > 5, "{during:?}: {calls} calls");
         println!("{during:?}: {calls} write calls");

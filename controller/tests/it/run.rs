@@ -1,11 +1,67 @@
 //! `run` as a process, and two controllers at once.
 
 use crate::setting::{TOKEN, World, local_spec, plan, spec_file, telegram};
-use std::{path::Path, process::Stdio, time::Duration};
+use controller::{
+    keep::{End, Pace, Terms, pass},
+    stop::Stop,
+};
+use std::{
+    path::Path,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStderr, Command},
 };
+
+/// A day of `run`, with the time between passes skipped: the autoscaler moves the desired sizes all day long, and the
+/// controller says nothing and writes nothing.
+#[tokio::test]
+async fn a_day_in_which_only_the_autoscaler_moves_takes_no_write_and_no_word() {
+    let (world, telegram) = (World::new().await, telegram().await);
+    let mut spec = local_spec();
+    spec.spec.telegram.api_url = telegram.url();
+    let c = world.converged(spec).await;
+    let said = Said::default();
+    let written = said.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(move || written.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let mut pace = Pace::new(Duration::from_mins(5));
+    let (mut clock, mut passes) = (Duration::ZERO, 0);
+    world.aws.calls().await.unwrap();
+    while clock < Duration::from_hours(24) {
+        let (group, size) = if passes % 2 == 0 { ("polybot", 2) } else { ("yolo5", 1) };
+        let set = c.aws.autoscaling.set_desired_capacity().auto_scaling_group_name(format!("talo-local-{group}"));
+        set.desired_capacity(size + passes / 2 % 2).send().await.unwrap();
+        let pass = pass(&c, &Terms::default(), &Stop::default()).await;
+        assert_eq!(pass.end, End::Quiet, "{:?}", pass.seen.steps);
+        clock += pace.next(pass.end, 0.5);
+        passes += 1;
+    }
+    let calls = world.aws.calls().await.unwrap();
+    let writes: Vec<_> =
+        calls.iter().filter(|c| !local::aws::reads(c) && !c.ends_with(":SetDesiredCapacity")).collect();
+    assert_eq!(writes, Vec::<&String>::new());
+    assert!((50..300).contains(&passes), "{passes} passes");
+    assert_eq!(String::from_utf8(said.0.lock().unwrap().clone()).unwrap(), "");
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Said {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
 
 struct Kept {
     child: Child,

@@ -514,17 +514,23 @@ impl Controller {
         Self { connection: account(&spec), wish: wish.clone() }
     }
 
-    pub async fn plan(&self) -> Plan {
+    async fn observe(&self) -> Observed {
         cloud(|c| c.pass += 1);
-        let aws = &self.connection.aws;
-        let observed: Observed = observe(&View::new(aws), TWINS).await;
+        observe(&View::new(&self.connection.aws), TWINS).await
+    }
+
+    pub async fn plan(&self) -> Plan {
+        self.plan_of(&self.observe().await)
+    }
+
+    fn plan_of(&self, observed: &Observed) -> Plan {
         let wanted = match &self.wish.stack {
             Some(spec) => twins(&stack::stack(spec, &facts(spec))),
             None => Wanted::default(),
         };
         // Whoever asks for another network has consented to what that takes.
         let policy = Policy { purge: &|_| self.wish.with_data, replace: &|_| true, ignore: &|_, _| false };
-        plan(&wanted, &observed, &aws.ownership, &policy)
+        plan(&wanted, observed, &self.connection.aws.ownership, &policy)
     }
 
     /// One pass; whether it had something to write and ended by itself.
@@ -647,6 +653,25 @@ async fn lists_that_lag_behind_leave_no_second_one() {
         restore(&[], 0, BTreeMap::new(), stale);
         let last = converge(&demo()).await;
         assert_eq!(census(), expected, "lists are {stale} passes late:\n{last}");
+    }
+}
+
+/// A list that cannot be read says nothing of what takes values from it: no change is invented.
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_read_changes_nothing_that_hangs_on_it() {
+    restore(&[], 0, BTreeMap::new(), 0);
+    converge(&demo()).await;
+    let controller = Controller::new(&demo());
+    for kind in TWINS {
+        let mut observed = controller.observe().await;
+        let all = observed.found.len();
+        observed.found.retain(|f| f.address.kind != kind.kind());
+        let lost = all - observed.found.len();
+        observed.unknown.insert(kind.kind(), "denied".to_owned());
+        let plan = controller.plan_of(&observed);
+        let writes: Vec<_> = plan.steps.iter().filter(|s| s.action.writes()).map(|s| s.address.to_string()).collect();
+        assert_eq!(writes, Vec::<String>::new(), "without {}:\n{plan}", kind.kind());
+        assert!(plan.summary().unknown >= lost.min(1), "without {}:\n{plan}", kind.kind());
     }
 }
 
