@@ -355,6 +355,9 @@ pub struct IamPolicyArgs {
     /// Only what `plan` and `drift` need.
     #[arg(long)]
     pub read_only: bool,
+    /// Instead, what whoever starts the controller needs to take the roles that the specs name (spec.assumeRole).
+    #[arg(long, conflicts_with_all = ["read_only", "account"])]
+    pub caller: bool,
 }
 
 /// Arguments of `schema`.

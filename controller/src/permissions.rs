@@ -9,6 +9,7 @@ use crate::{
     stack::{known_names, names},
 };
 use serde_json::{Value, json};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// What a statement is about.
 struct Scope<'a> {
@@ -60,6 +61,15 @@ pub fn policy(stack: &PolybotStack, account: &str, read_only: bool) -> Value {
         statements.extend(writes(&scope));
     }
     json!({ "Version": "2012-10-17", "Statement": statements })
+}
+
+/// The policy for whoever starts a controller of stacks in other accounts: it takes their roles, and does nothing itself. An
+/// error where no stack names one.
+pub fn to_take_roles(stacks: &[Arc<PolybotStack>]) -> anyhow::Result<Value> {
+    let roles: BTreeSet<_> = stacks.iter().filter_map(|s| s.spec.assume_role.as_ref()).map(|r| r.arn.clone()).collect();
+    anyhow::ensure!(!roles.is_empty(), "no spec names a role; set spec.assumeRole.arn, or leave out --caller");
+    let roles: Vec<_> = roles.into_iter().collect();
+    Ok(json!({ "Version": "2012-10-17", "Statement": [allow("TakeRoles", "sts", &["AssumeRole"], &roles)] }))
 }
 
 /// Lists know no resources: they are for everything.
@@ -449,5 +459,23 @@ mod tests {
                 assert_ne!(verb, "GetSecretValue");
             }
         }
+    }
+
+    #[test]
+    fn who_takes_roles_may_take_each_of_them_and_nothing_else() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/prod.yaml");
+        let stack = crate::spec::load::load(&[path.into()]).unwrap().remove(0);
+        let error = to_take_roles(&[Arc::new(stack.clone())]).unwrap_err().to_string();
+        assert!(error.contains("spec.assumeRole.arn"), "{error}");
+        let of = |arn: &str| {
+            let mut stack = stack.clone();
+            stack.spec.assume_role = Some(crate::spec::AssumeRole { arn: arn.to_owned(), external_id: None });
+            Arc::new(stack)
+        };
+        let policy = to_take_roles(&[of("arn:b"), of("arn:a"), of("arn:b")]).unwrap();
+        assert_eq!(
+            policy["Statement"],
+            json!([allow("TakeRoles", "sts", &["AssumeRole"], &["arn:a".into(), "arn:b".into()])])
+        );
     }
 }

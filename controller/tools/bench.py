@@ -8,12 +8,14 @@ process that answers one call at a time.
 """
 
 import argparse
+import atexit
 import collections
 import json
 import os
 import pathlib
 import platform
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,6 +48,8 @@ class Aws:
 
     def __init__(self, program):
         self.process = subprocess.Popen([program], stdout=subprocess.PIPE, text=True)
+        # However this ends: an interrupt lets it end its own server.
+        atexit.register(self.process.send_signal, signal.SIGINT)
         self.env = {}
         while "AWS_EC2_METADATA_DISABLED" not in self.env:
             name, value = self.process.stdout.readline().removeprefix("export ").strip().split("=", 1)
@@ -109,6 +113,7 @@ def main():
 
     telegram = subprocess.Popen([args.local_telegram, "--listen", "127.0.0.1:0", "--token", TOKEN], stdout=subprocess.PIPE,
                                 stderr=subprocess.DEVNULL, text=True)
+    atexit.register(telegram.terminate)
     url = telegram.stdout.readline().split("=", 1)[1].strip()
     aws = Aws(args.local_aws)
     result = {"machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores", "delay": args.delay,
@@ -151,8 +156,6 @@ def main():
     print(f"Terraform, measured {t['asOf']} on the same stack: plan {t['planSeconds']} s, {t['planCalls']} calls, "
           f"{t['planMegabytes']} MB; apply {t['applyCalls']} calls")
     print(json.dumps(result))
-    telegram.terminate()
-    aws.process.send_signal(2)
 
 
 def aws_writes(program, aws, folder):

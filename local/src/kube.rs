@@ -33,6 +33,8 @@ struct Target {
     name: Option<String>,
     /// `status`, where it is the subresource.
     sub: Option<String>,
+    /// Labels that an object must have to be in a list or a watch.
+    labels: Vec<(String, String)>,
 }
 
 impl Target {
@@ -45,7 +47,13 @@ impl Target {
             rest => (None, rest),
         };
         let at = |i: usize| rest.get(i).map(|s| (*s).to_owned());
-        Some(Self { collection: format!("{}/{}", base.join("/"), rest.first()?), namespace, name: at(1), sub: at(2) })
+        Some(Self {
+            collection: format!("{}/{}", base.join("/"), rest.first()?),
+            namespace,
+            name: at(1),
+            sub: at(2),
+            labels: vec![],
+        })
     }
 
     /// What a request asks for, in the words of RBAC.
@@ -65,8 +73,20 @@ impl Target {
         format!("{verb} {group}/{}{sub}", parts[parts.len() - 1])
     }
 
+    /// The same with a selector of labels that have to be equal: `a=b,c=d`.
+    fn selecting(mut self, selector: &str) -> Self {
+        let parts = selector.split(',').filter_map(|part| part.split_once('='));
+        self.labels = parts.map(|(k, v)| (k.to_owned(), v.trim_start_matches('=').to_owned())).collect();
+        self
+    }
+
+    fn selects(&self, object: &Value) -> bool {
+        self.labels.iter().all(|(k, v)| object["metadata"]["labels"][k] == v.as_str())
+    }
+
     fn holds(&self, change: &Change) -> bool {
         change.collection == self.collection
+            && self.selects(&change.object)
             && (self.namespace.is_none()
                 || change.object["metadata"]["namespace"].as_str() == self.namespace.as_deref())
     }
@@ -260,6 +280,7 @@ async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Response {
         url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
     let head = |name| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let Some(target) = Target::parse(&path) else { return reply(failure(404, "NotFound", &path)) };
+    let target = target.selecting(query.get("labelSelector").map_or("", String::as_str));
     let watches = target.name.is_none() && query.get("watch").is_some_and(|w| w != "false");
     let verb = if watches { "WATCH" } else { parts.method.as_str() };
     inner.control().uses.insert(target.asks(&parts.method, watches));

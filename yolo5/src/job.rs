@@ -126,6 +126,7 @@ fn look_at(detector: &Detector, bytes: &[u8], thresholds: &Thresholds) -> Result
     let begun = Instant::now();
     let mut picture = Picture::read(bytes).map_err(Fault::Picture)?;
     let begun = stage("read", begun);
+    tracing::debug!("detects");
     let detections = detector.detect(&picture.pixels, thresholds).map_err(Fault::Run)?;
     let begun = stage("detect", begun);
     draw::annotate(&mut picture.pixels, &detections);

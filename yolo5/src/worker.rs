@@ -75,6 +75,7 @@ pub async fn run(config: Config, streams: usize, deadline: Duration) -> anyhow::
     let listener = tokio::net::TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))?;
+    let listen = listener.local_addr()?;
     let routes = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(move || async move { prometheus.render() }));
@@ -83,7 +84,7 @@ pub async fn run(config: Config, streams: usize, deadline: Duration) -> anyhow::
         drop(heard.wait_for(|wish| *wish == Wish::End).await);
     });
     let server = tokio::spawn(async move { server.await });
-    tracing::info!("ready for jobs");
+    tracing::info!(%listen, "ready for jobs");
     worker.take_jobs(streams, wish.clone()).await;
     if let Some(fleet) = fleet {
         fleet.let_go(&mut wish).await;

@@ -66,14 +66,13 @@ impl Resource for DnsRecord {
         let suffix = format!(".polybot-owner.{name}");
         let page = view.route53.list_resource_record_sets().hosted_zone_id(&zone).send().await?;
         let whole = if page.is_truncated { None } else { Some(page.resource_record_sets) };
-        let records = match &whole {
-            Some(records) => records.clone(),
+        let records = if let Some(records) = &whole {
+            records.clone()
+        } else {
             // Zones are sorted by reversed labels: all marks follow each other.
-            None => {
-                let call = view.route53.list_resource_record_sets().hosted_zone_id(&zone);
-                let call = call.start_record_name(format!("polybot-owner.{name}")).start_record_type(RrType::Txt);
-                call.send().await?.resource_record_sets
-            }
+            let call = view.route53.list_resource_record_sets().hosted_zone_id(&zone);
+            let call = call.start_record_name(format!("polybot-owner.{name}")).start_record_type(RrType::Txt);
+            call.send().await?.resource_record_sets
         };
         let marks: Vec<_> =
             records.into_iter().filter(|r| r.r#type == RrType::Txt && bare(&r.name).ends_with(&suffix)).collect();
@@ -190,13 +189,12 @@ async fn read(
     host: String,
     mark: Option<ResourceRecordSet>,
 ) -> Result<Option<Live<DnsRecord>>> {
-    let records = match whole {
-        Some(records) => records.to_vec(),
-        None => {
-            let call = view.route53.list_resource_record_sets().hosted_zone_id(zone);
-            let call = call.start_record_name(&host).start_record_type(RrType::A).max_items(3);
-            call.send().await?.resource_record_sets
-        }
+    let records = if let Some(records) = whole {
+        records.to_vec()
+    } else {
+        let call = view.route53.list_resource_record_sets().hosted_zone_id(zone);
+        let call = call.start_record_name(&host).start_record_type(RrType::A).max_items(3);
+        call.send().await?.resource_record_sets
     };
     let address = records
         .into_iter()

@@ -7,7 +7,7 @@ use crate::{
     kinds::{FILTER_VALUES, filter, scaling_group, vpc::Vpc},
     ownership::STACK,
 };
-use aws_sdk_autoscaling::types::LifecycleState::InService;
+use aws_sdk_autoscaling::types::{AutoScalingGroup, LifecycleState::InService};
 use aws_sdk_ec2::types::{Filter, InstanceStateName};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -177,7 +177,8 @@ async fn instances(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
 /// away itself it takes for serving no more.
 async fn ended(aws: &Aws) -> Result<Vec<(String, Ended)>> {
     let groups = scaling_group::groups(&View::new(aws)).await?;
-    let serving = groups.0.iter().flat_map(|g| g.instances()).filter(|i| i.lifecycle_state() == Some(&InService));
+    let serving =
+        groups.0.iter().flat_map(AutoScalingGroup::instances).filter(|i| i.lifecycle_state() == Some(&InService));
     let serving: Vec<String> = serving.filter_map(|i| i.instance_id.clone()).collect();
     let mut ended = vec![];
     for some in serving.chunks(FILTER_VALUES) {

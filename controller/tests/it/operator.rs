@@ -3,6 +3,7 @@
 mod approval;
 mod life;
 mod replicas;
+mod scope;
 mod trouble;
 
 use crate::setting::{TOKEN, World, local_spec, plan, telegram, writes};

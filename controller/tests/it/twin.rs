@@ -585,7 +585,7 @@ fn updated() -> PolybotStack {
     let mut spec = local_spec();
     spec.spec.tags.insert("team".to_owned(), "vision".to_owned());
     spec.spec.yolo5.as_mut().unwrap().replicas.max += 2;
-    spec.spec.notifications[0].email = "other@example.com".to_owned();
+    "other@example.com".clone_into(&mut spec.spec.notifications[0].email);
     let queues =
         serde_json::json!({ "identify": { "visibilityTimeout": "90s" }, "work": { "visibilityTimeout": "70s" } });
     spec.spec.queues = serde_json::from_value(queues).unwrap();

@@ -50,7 +50,8 @@ impl Store {
 
     pub(super) fn list(&self, target: &Target) -> Vec<Value> {
         let within = |key: &Key| key.0 == target.collection && target.namespace.as_ref().is_none_or(|n| *n == key.1);
-        self.objects.iter().filter(|(key, _)| within(key)).map(|(_, object)| object.clone()).collect()
+        let those = self.objects.iter().filter(|(key, object)| within(key) && target.selects(object));
+        those.map(|(_, object)| object.clone()).collect()
     }
 
     /// The changes after a version, unless some of them are forgotten.

@@ -11,9 +11,13 @@ use local::aws::LocalAws;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
+    process::Stdio,
     time::Duration,
 };
-use tokio::process::{Child, Command};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
 
 /// What a worker works on.
 pub struct World {
@@ -148,7 +152,10 @@ async fn a_job_becomes_a_picture_a_record_and_an_answer_and_what_cannot_work_is_
     world.put("images/7/rocket.jpg", std::fs::read(sample("rocket.jpg")).unwrap()).await;
     world.put("images/7/text.jpg", b"hello".to_vec()).await;
     world.put("images/old.jpg", std::fs::read(sample("chelsea.jpg")).unwrap()).await;
-    let _worker = world.worker();
+    let mut worker =
+        world.command().env("NO_COLOR", "1").env("RUST_LOG", "warn,yolo5=info").stderr(Stdio::piped()).spawn().unwrap();
+    let ready = says(&mut worker, "ready for jobs").await;
+    let address = ready.split("listen=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
     for (id, key) in
         [("a", "images/7/11.jpg"), ("b", "images/7/rocket.jpg"), ("c", "images/7/none.jpg"), ("d", "images/7/text.jpg")]
     {
@@ -184,6 +191,19 @@ async fn a_job_becomes_a_picture_a_record_and_an_answer_and_what_cannot_work_is_
     let id = sent.message_id.unwrap();
     assert_eq!(world.answers(names(&[&id])).await[&id][0].chat_id, 5);
     assert_eq!(world.count(&world.dead).await, 0);
+
+    let get = async |path: &str| reqwest::get(format!("http://{address}/{path}")).await.unwrap().text().await.unwrap();
+    assert_eq!(get("healthz").await, "ok\n");
+    let metrics = get("metrics").await;
+    for name in ["yolo5_jobs_total{end=\"done\"}", "yolo5_queue_seconds", "yolo5_job_seconds", "yolo5_model_info{"] {
+        assert!(metrics.contains(name), "no {name} in\n{metrics}");
+    }
+    for stage in ["download", "read", "detect", "draw", "upload", "record"] {
+        assert!(
+            metrics.contains(&format!("yolo5_stage_seconds_count{{stage=\"{stage}\"}}")),
+            "no {stage} in\n{metrics}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -202,6 +222,20 @@ async fn a_fault_that_stays_is_told_on_the_last_receive_and_the_job_kept_for_peo
         }
     };
     tokio::time::timeout(Duration::from_secs(30), kept).await.expect("the dead-letter queue");
+}
+
+/// The next line of a worker's log that holds these words.
+async fn says(worker: &mut Child, words: &str) -> String {
+    let mut lines = BufReader::new(worker.stderr.take().unwrap()).lines();
+    let line = async {
+        loop {
+            let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without {words:?}"));
+            if line.contains(words) {
+                return line;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), line).await.unwrap_or_else(|_| panic!("no {words:?}"))
 }
 
 /// A hundred jobs, and a worker that is killed again and again: before and after each of its calls.
@@ -237,6 +271,16 @@ async fn a_worker_killed_at_every_stage_loses_no_job_and_writes_each_record_once
         held.unwrap_or_else(|_| panic!("no {call}")).unwrap();
         worker.kill().await.unwrap();
     }
+    // In the middle of the computing, which makes no call: it takes longer than the line needs to get here.
+    let mut worker = world
+        .command()
+        .env("NO_COLOR", "1")
+        .env("RUST_LOG", "warn,yolo5=debug")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    says(&mut worker, "detects").await;
+    worker.kill().await.unwrap();
     let _worker = world.worker();
     let answers = world.answers(ids.clone()).await;
     for (id, all) in &answers {
@@ -244,7 +288,7 @@ async fn a_worker_killed_at_every_stage_loses_no_job_and_writes_each_record_once
         assert!(matches!(all[0].outcome, Outcome::Done | Outcome::NothingFound));
     }
     let doubled: usize = answers.values().map(|all| all.len() - 1).sum();
-    assert!(doubled <= 11, "{doubled} answers too many; at most one a kill");
+    assert!(doubled <= 12, "{doubled} answers too many; at most one a kill");
     let records = world.dynamodb.scan().table_name("predictions").send().await.unwrap();
     assert_eq!(records.items().len(), 100);
     assert_eq!(world.count(&world.dead).await, 0);
