@@ -599,11 +599,14 @@ def sqs():
     from moto.sqs.models import Queue, SQSBackend, _filter_message_attributes
 
     deleted = {}
+    # moto looks through all queues for the one that dead letters go to, while others are made: one at a time.
+    changing = threading.RLock()
 
     # A name cannot be used again for 60 seconds after its queue was deleted (switchable).
     @wrap(SQSBackend, "delete_queue")
     def delete_queue(original, self, queue_name):
-        result = original(self, queue_name)
+        with changing:
+            result = original(self, queue_name)
         deleted[(self.account_id, self.region_name, queue_name)] = time.time()
         return result
 
@@ -613,8 +616,8 @@ def sqs():
         if at and time.time() - at < SWITCHES["queue_cooldown"]:
             raise Refusal("QueueDeletedRecently",
                           "You must wait 60 seconds after deleting a queue before you can create another with the same name.")
-        return original(self, name, tags, **kwargs)
-
+        with changing:
+            return original(self, name, tags, **kwargs)
 
     # Attributes outside of their ranges are refused, at creation and later.
     ranges = {"VisibilityTimeout": (0, 43_200), "MessageRetentionPeriod": (60, 1_209_600), "DelaySeconds": (0, 900),
@@ -629,7 +632,8 @@ def sqs():
             raise Refusal("InvalidParameterValue", "Can only include alphanumeric characters, hyphens, or underscores. 1 to "
                           "80 in length")
         had = getattr(self, "policy", None)
-        original(self, attributes, now)
+        with changing:
+            original(self, attributes, now)
         # Attributes that are not given stay as they are.
         if "Policy" not in attributes:
             self.policy = had

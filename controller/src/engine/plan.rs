@@ -258,7 +258,7 @@ struct Builder<'a> {
     steps: Vec<Step>,
     ignored: Vec<Ignored>,
     known: Outputs,
-    /// What cannot be told because its kind, or that of something it takes values from, could not be read.
+    /// What has no values to give because its kind, or that of something it takes values from, could not be read.
     unread: BTreeSet<Address>,
     fates: BTreeMap<usize, Fate>,
 }
@@ -280,16 +280,16 @@ impl Builder<'_> {
         }
         // A value that could not be read is no other value: whatever hangs on it stays as it is.
         if let Some(source) = sources.open.iter().find(|s| self.unread.contains(s)).cloned() {
-            let live = self.nearest(address, node.as_ref()).map(|(index, ..)| index);
-            if let Some(index) = live {
+            let why = format!("it takes values from {source}, which could not be read");
+            if let Some((index, ..)) = self.nearest(address, node.as_ref()) {
+                let found = self.observed.found[index].clone();
                 self.fates.insert(index, Fate::Kept);
-                self.known.insert(address.clone(), self.observed.found[index].output.clone(), false);
+                self.known.insert(address.clone(), found.output.clone(), false);
+                self.push(address, Action::Unknown(why), Some(found), node, Tags::new(), Cause::Unclear);
             } else {
                 self.unread.insert(address.clone());
+                self.push(address, Action::Wait(why, vec![]), None, node, Tags::new(), Cause::Unclear);
             }
-            let found = live.map(|index| self.observed.found[index].clone());
-            let why = format!("it takes values from {source}, which could not be read");
-            self.push(address, Action::Unknown(why), found, node, Tags::new(), Cause::Unclear);
             return sources;
         }
         let tags = self.ownership.tags(address, node.name().as_deref(), &intent);

@@ -171,43 +171,6 @@ macro_rules! fakes {
                 $output
             }
         })*
-
-        /// The kinds of the real stack, in their order.
-        pub static TWINS: &[&dyn Kind] = &[
-            &Of::<Twin<Vpc>>(PhantomData), &Of::<Twin<InternetGateway>>(PhantomData), &Of::<Twin<Subnet>>(PhantomData),
-            &Of::<Twin<RouteTable>>(PhantomData), &Of::<Twin<SecurityGroup>>(PhantomData),
-            &Of::<Twin<SecurityGroupRule>>(PhantomData), &Of::<Twin<Role>>(PhantomData),
-            &Of::<Twin<InstanceProfile>>(PhantomData), &Of::<Twin<Topic>>(PhantomData), &Of::<Twin<Subscription>>(PhantomData),
-            &Of::<Twin<Queue>>(PhantomData), &Of::<Twin<Table>>(PhantomData), &Of::<Twin<Bucket>>(PhantomData),
-            &Of::<Twin<Certificate>>(PhantomData), &Of::<Twin<Secret>>(PhantomData), &Of::<Twin<Repository>>(PhantomData),
-            &Of::<Twin<LoadBalancer>>(PhantomData), &Of::<Twin<TargetGroup>>(PhantomData), &Of::<Twin<Listener>>(PhantomData),
-            &Of::<Twin<DnsRecord>>(PhantomData), &Of::<Twin<KeyPair>>(PhantomData), &Of::<Twin<LaunchTemplate>>(PhantomData),
-            &Of::<Twin<LaunchTemplateVersion>>(PhantomData), &Of::<Twin<Alarm>>(PhantomData),
-            &Of::<Twin<ScalingGroup>>(PhantomData), &Of::<Twin<Rollout>>(PhantomData), &Of::<Twin<LifecycleHook>>(PhantomData),
-            &Of::<Twin<ScalingPolicy>>(PhantomData), &Of::<Twin<Webhook>>(PhantomData),
-        ];
-
-        /// The same stack, made of twins.
-        fn twins(wanted: &Wanted) -> Wanted {
-            let mut by_address: BTreeMap<&Address, Box<dyn FnOnce(&mut Wanted) + '_>> = BTreeMap::new();
-            $(for (address, resource) in wanted.of::<$kind>() {
-                by_address.insert(address, Box::new(|w| drop(w.add(address.name.clone(), Twin(resource.clone())))));
-            })*
-            for (address, resource) in wanted.of::<Secret>() {
-                by_address.insert(address, Box::new(|w| drop(w.add(address.name.clone(), Twin(resource.clone())))));
-            }
-            for (address, resource) in wanted.of::<LaunchTemplateVersion>() {
-                by_address.insert(address, Box::new(|w| drop(w.add(address.name.clone(), Twin(resource.clone())))));
-            }
-            for (address, resource) in wanted.of::<Webhook>() {
-                by_address.insert(address, Box::new(|w| drop(w.add(address.name.clone(), Twin(resource.clone())))));
-            }
-            let mut all = Wanted::default();
-            for address in wanted.addresses() {
-                by_address.remove(address).unwrap()(&mut all);
-            }
-            all
-        }
     };
 }
 
@@ -280,6 +243,32 @@ impl Fake for Webhook {
         self.path = Some(contract::webhook::path(self.certificate.known().unwrap(), &secret));
         self
     }
+}
+
+macro_rules! twins {
+    ($($kind:ident)*) => {
+        /// The kinds of the real stack, in their order.
+        pub static TWINS: &[&dyn Kind] = &[$(&Of::<Twin<$kind>>(PhantomData)),*];
+
+        /// The same stack, made of twins.
+        fn twins(wanted: &Wanted) -> Wanted {
+            let mut by_address: BTreeMap<&Address, Box<dyn FnOnce(&mut Wanted) + '_>> = BTreeMap::new();
+            $(for (address, resource) in wanted.of::<$kind>() {
+                by_address.insert(address, Box::new(|w| drop(w.add(address.name.clone(), Twin(resource.clone())))));
+            })*
+            let mut all = Wanted::default();
+            for address in wanted.addresses() {
+                by_address.remove(address).unwrap()(&mut all);
+            }
+            all
+        }
+    };
+}
+
+twins! {
+    Vpc InternetGateway Subnet RouteTable SecurityGroup SecurityGroupRule Role InstanceProfile Topic Subscription Queue Table Bucket
+    Certificate Secret Repository LoadBalancer TargetGroup Listener DnsRecord KeyPair LaunchTemplate LaunchTemplateVersion Alarm
+    ScalingGroup Rollout LifecycleHook ScalingPolicy Webhook
 }
 
 /// A kind of the real stack whose AWS is in memory.
@@ -620,6 +609,12 @@ async fn every_write(what: &str, from: &Wish, to: &Wish) -> usize {
 
 fn demo() -> Wish {
     Wish::of(local_spec())
+}
+
+#[test]
+fn every_kind_has_its_twin() {
+    let names = |kinds: &[&dyn Kind]| kinds.iter().map(|k| k.kind()).collect::<Vec<_>>();
+    assert_eq!(names(TWINS), names(KINDS));
 }
 
 #[tokio::test(start_paused = true)]
