@@ -43,6 +43,10 @@ pub struct KnownNames {
     pub bucket: String,
     /// Name of the topic.
     pub topic: String,
+    /// The tables.
+    pub tables: Vec<String>,
+    /// The instance profiles.
+    pub profiles: Vec<String>,
 }
 
 impl Aws {

@@ -3,7 +3,7 @@
 
 use crate::{
     aws::{self, Aws, Error, View},
-    kinds::webhook,
+    kinds::{launch_template_version::Ubuntu, subnet::Subnet, webhook},
     secret::Secret,
     spec::{PolybotStack, pattern::Pattern},
     stack::{self, Service},
@@ -11,9 +11,6 @@ use crate::{
 use aws_sdk_ecr::types::{DescribeImagesFilter, ImageIdentifier, TagStatus};
 use std::collections::BTreeMap;
 use time::OffsetDateTime;
-
-/// Canonical publishes its current image of Ubuntu 24.04 under this name.
-pub const UBUNTU: &str = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id";
 
 /// A fact, or why it is not to be had and how to mend that.
 pub type Fact<T> = Result<T, String>;
@@ -25,7 +22,7 @@ pub struct Facts {
     pub account: String,
     /// The time of this pass.
     pub now: OffsetDateTime,
-    /// Names of the region's availability zones, in order.
+    /// A zone for each subnet that the stack has or may have, in the order of their names.
     pub zones: Fact<Vec<String>>,
     /// Ubuntu's current image.
     pub ami: Fact<String>,
@@ -41,7 +38,7 @@ impl Facts {
     /// Asks AWS.
     pub async fn gather(spec: &PolybotStack, aws: &View) -> Self {
         let (zones, ami, polybot, yolo5, telegram) = futures::join!(
-            zones(aws),
+            zones(spec, aws),
             ami(aws),
             image(spec, aws, Service::Polybot),
             image(spec, aws, Service::Yolo5),
@@ -78,7 +75,26 @@ impl Facts {
     }
 }
 
-async fn zones(aws: &Aws) -> Fact<Vec<String>> {
+/// The zones that the stack's subnets are in, and for those that are to come the region's others in order. So the region's
+/// list moves nothing: a zone that fails drops out of it for a while, and new ones come in.
+async fn zones(spec: &PolybotStack, view: &View) -> Fact<Vec<String>> {
+    let network = &spec.spec.network;
+    let wanted = if network.zone_names.is_empty() { network.zones as usize } else { 0 };
+    let taken = Subnet::zones(view).await.map_err(|e| e.to_string())?;
+    let mut zones: Vec<Option<String>> = vec![];
+    for name in stack::subnet_names(wanted) {
+        // A load balancer needs its subnets in zones of their own.
+        zones.push(taken.get(&name).cloned().filter(|zone| !zones.contains(&Some(zone.clone()))));
+    }
+    if zones.iter().all(Option::is_some) {
+        return Ok(zones.into_iter().flatten().collect());
+    }
+    let all = available_zones(view).await?;
+    let mut free = all.into_iter().filter(|z| !zones.contains(&Some(z.clone()))).collect::<Vec<_>>().into_iter();
+    Ok(zones.into_iter().map_while(|z| z.or_else(|| free.next())).collect())
+}
+
+async fn available_zones(aws: &Aws) -> Fact<Vec<String>> {
     let zones = aws
         .ec2
         .describe_availability_zones()
@@ -93,9 +109,8 @@ async fn zones(aws: &Aws) -> Fact<Vec<String>> {
     Ok(names)
 }
 
-async fn ami(aws: &Aws) -> Fact<String> {
-    let got = aws.ssm.get_parameter().name(UBUNTU).send().await.map_err(|e| Error::from(e).to_string())?;
-    got.parameter.and_then(|p| p.value).ok_or_else(|| format!("the parameter {UBUNTU} has no value"))
+async fn ami(view: &View) -> Fact<String> {
+    Ubuntu::read(view).await.map_err(|e| e.to_string())?.0.clone()
 }
 
 /// Resolves an image to a digest through the registry, so that what runs is what was reviewed.

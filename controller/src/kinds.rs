@@ -243,7 +243,7 @@ async fn elb_tags(aws: &Aws, arns: &[String]) -> Result<std::collections::BTreeM
 }
 
 /// The path of the stack's roles and profiles, by which they are listed. IAM is global, so the region is in it.
-fn iam_path(aws: &Aws) -> String {
+pub(crate) fn iam_path(aws: &Aws) -> String {
     format!("/polybot/{}/{}/", aws.ownership.stack, aws.region)
 }
 

@@ -138,10 +138,10 @@ fn reads(s: &Scope) -> Vec<Value> {
             "ReadRoles",
             "iam",
             &[
+                "GetInstanceProfile",
                 "GetRole",
                 "GetRolePolicy",
                 "ListAttachedRolePolicies",
-                "ListInstanceProfileTags",
                 "ListInstanceProfiles",
                 "ListRolePolicies",
                 "ListRoles",

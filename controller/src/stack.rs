@@ -75,7 +75,7 @@ pub fn names(stack: &PolybotStack, account: &str) -> Names {
     Names::new(&stack.spec, account)
 }
 
-/// The names that AWS cannot list by tag or prefix.
+/// The names of what AWS lists neither by tag nor by prefix, or without its tags.
 pub fn known_names(stack: &PolybotStack, account: &str) -> KnownNames {
     let names = names(stack, account);
     KnownNames {
@@ -87,6 +87,8 @@ pub fn known_names(stack: &PolybotStack, account: &str) -> KnownNames {
         host: stack.spec.domain.name.trim_end_matches('.').to_lowercase(),
         bucket: names.bucket("images"),
         topic: names.plain("scaling", 256),
+        tables: ["predictions", "chats"].map(|name| names.plain(name, 255)).to_vec(),
+        profiles: [Service::Polybot, Service::Yolo5].map(|service| names.iam(service.name())).to_vec(),
     }
 }
 
@@ -94,6 +96,11 @@ pub fn known_names(stack: &PolybotStack, account: &str) -> KnownNames {
 pub fn purges(stack: &PolybotStack, address: &Address) -> bool {
     let on_delete = &stack.spec.on_delete;
     on_delete.addresses.get(&address.to_string()).unwrap_or(&on_delete.data) == &DataPolicy::Purge
+}
+
+/// What so many subnets are called: `a`, `b`, and on.
+pub fn subnet_names(count: usize) -> impl Iterator<Item = String> {
+    ('a'..='z').take(count).map(String::from)
 }
 
 /// Host of the account's image registry in a region.
@@ -316,12 +323,9 @@ impl Builder<'_> {
         } else {
             network.zone_names.len()
         };
-        let letters = "abcdefghijklmnopqrstuvwxyz";
-        let subnets: Vec<_> = letters
-            .chars()
-            .take(wanted)
+        let subnets: Vec<_> = subnet_names(wanted)
             .enumerate()
-            .filter_map(|(i, letter)| {
+            .filter_map(|(i, name)| {
                 let block = network
                     .cidr
                     .part(24, u32::try_from(i).ok()? + 1)
@@ -332,7 +336,7 @@ impl Builder<'_> {
                     zone: self.zone(i).into(),
                     public_ips: true,
                 };
-                Some(w.add(letter.to_string(), subnet))
+                Some(w.add(name, subnet))
             })
             .collect();
         w.add(
@@ -356,7 +360,7 @@ impl Builder<'_> {
         zones
             .get(index)
             .cloned()
-            .ok_or_else(|| format!("{region} has only {} zones; lower spec.network.zones", zones.len()))
+            .ok_or_else(|| format!("{region} has no zone for a subnet number {}; lower spec.network.zones", index + 1))
     }
 
     /// Who may reach whom: Telegram the load balancer, the load balancer polybot, and nobody yolo5.

@@ -353,7 +353,17 @@ def install():
         if not running(self):
             mend(self, CLOCK.now())
     FakeAutoScalingGroup.set_desired_capacity = set_desired_capacity
-    AutoScalingBackend.set_desired_capacity = lambda self, name, wish: self.autoscaling_groups[name].set_desired_capacity(wish)
+
+    # A hand that sets it is held to the limits.
+    def set_by_hand(self, name, wish):
+        group = self.autoscaling_groups[name]
+        for word, bad, limit in [("above max", wish > group.max_size, group.max_size),
+                                 ("below min", wish < group.min_size, group.min_size)]:
+            if bad:
+                raise refusal("ValidationError", f"New SetDesiredCapacity value {wish} is {word} value {limit} for the "
+                              "AutoScalingGroup.")
+        group.set_desired_capacity(wish)
+    AutoScalingBackend.set_desired_capacity = set_by_hand
 
     # The limits move the desired size, and not what happens to run.
     @rules.wrap(FakeAutoScalingGroup, "update")
@@ -379,7 +389,7 @@ def install():
             self.delete_lifecycle_hook(name, hook.name)
         group = self.autoscaling_groups.get(name)
         if group:
-            group.refreshes = []
+            group.refreshes, group.min_size = [], 0
             for s in list(group.instance_states):
                 end(group, s)
         return original(self, name)

@@ -54,6 +54,8 @@ SWITCHES = {
     "delay": 0.0,
     # Seconds until EC2 knows of a new instance profile.
     "profile_delay": 0.0,
+    # Availability zones that fail, so that no list of available ones has them.
+    "failed_zones": [],
     # Ids of spot instances that EC2 takes back in two minutes, as their metadata tells.
     "spot_interrupted": [],
 }
@@ -144,17 +146,12 @@ def iam():
     from moto.iam.models import IAMBackend
     from moto.iam.responses import IamResponse
 
-    def list_instance_profile_tags(self):
-        profile = self.backend.get_instance_profile(self._get_param("InstanceProfileName"))
-        return ActionResult({"Tags": profile.tags, "IsTruncated": False})
-
     def tag_instance_profile(self):
         profile = self.backend.get_instance_profile(self._get_param("InstanceProfileName"))
         tags = {t["Key"]: t for t in profile.tags}
         tags.update({t["Key"]: t for t in self._get_param("Tags", [])})
         profile.tags = list(tags.values())
         return EmptyResult()
-    IamResponse.list_instance_profile_tags = list_instance_profile_tags
     IamResponse.tag_instance_profile = tag_instance_profile
 
     # Names over AWS's limits.
@@ -200,6 +197,10 @@ def ec2():
     from moto.ec2.models import EC2Backend
     from moto.ec2.models.security_groups import SecurityGroupRule
     from moto.ec2.responses.security_groups import SecurityGroups
+
+    @wrap(EC2Backend, "describe_availability_zones")
+    def zones(original, self, *args, **kwargs):
+        return [z for z in original(self, *args, **kwargs) if z.name not in SWITCHES["failed_zones"]]
 
     # Deleting what something still uses is refused with DependencyViolation.
     def subnets_of(thing):

@@ -13,7 +13,7 @@ use crate::{
         nms,
     },
 };
-use fast::{Fast, Output};
+use fast::{Fast, Output, Shaped};
 use image::RgbImage;
 use recent::Recent;
 use std::{
@@ -111,7 +111,8 @@ const TOLERANCE: f32 = 1e-3;
 
 /// A loaded model.
 pub struct Detector {
-    model: InferenceModel,
+    /// tract's; none where our kernels run all of it, for it holds the weights once more.
+    model: Option<InferenceModel>,
     /// Height and width, where the model takes only one size.
     fixed: Option<(u32, u32)>,
     layout: Layout,
@@ -150,11 +151,12 @@ impl Detector {
             [batch, Some(3), height, width] if batch.is_none_or(|b| b == 1) => height.zip(width),
             _ => return Err(other(format!("an input {:?}", fact.shape))),
         };
-        let mut detector = Self { model, fixed, layout: Layout::Heads, fast: None, plans: Recent::new(PLANS) };
+        let mut detector = Self { model: None, fixed, layout: Layout::Heads, fast: None, plans: Recent::new(PLANS) };
         // A small input shows the outputs; a fixed one shows its own.
         let (height, width) = fixed.unwrap_or((64, 64));
         let shape = (width, height);
-        let typed = fast::typed(&detector.model, shape).map_err(unusable)?;
+        let typed = fast::typed(&model, shape).map_err(unusable)?;
+        detector.model = Some(model);
         let shapes: Vec<Vec<usize>> = (0..outputs)
             .map(|i| typed.output_fact(i).map(|f| f.shape.iter().map(|d| d.to_usize().unwrap_or(0)).collect()))
             .collect::<TractResult<_>>()
@@ -186,6 +188,9 @@ impl Detector {
             _ => {}
         }
         detector.plans.clear();
+        if detector.fast.is_some() && detector.layout == Layout::Heads {
+            detector.model = None;
+        }
         Ok(detector)
     }
 
@@ -208,7 +213,7 @@ impl Detector {
         let tensor: Vec<f32> = (0..3 * width * height).map(|i| (i * i / 7 % 1001) as f32 / 1000.0).collect();
         let expected = self.tract(shape, tensor.clone())?;
         let mut apart = 0.0_f32;
-        fast.run(&*fast.shaped(&self.model, shape, self.layout)?, &tensor, |i, output| {
+        fast.run(&*self.shaped(fast, shape)?, &tensor, |i, output| {
             let expected = expected.get(i).ok_or_else(|| RunError("an output too many".to_owned()))?;
             let expected = expected.to_plain_array_view::<f32>().map_err(fail)?;
             let ours = match output {
@@ -237,11 +242,23 @@ impl Detector {
         self.fixed
     }
 
-    /// The plan for an input of this width and height.
+    fn model(&self) -> Result<&InferenceModel, RunError> {
+        self.model.as_ref().ok_or_else(|| RunError("it was given up for our kernels".to_owned()))
+    }
+
+    /// The plan of our kernels for an input of this width and height.
+    fn shaped(&self, fast: &Fast, shape: (u32, u32)) -> Result<Arc<Shaped>, RunError> {
+        fast.shaped(shape, || match self.layout {
+            Layout::Heads => Ok(None),
+            Layout::Rows => fast::typed(self.model()?, shape).map(Some).map_err(fail),
+        })
+    }
+
+    /// tract's plan for an input of this width and height.
     fn plan(&self, shape: (u32, u32)) -> Result<Arc<Plan>, RunError> {
         self.plans.get(shape, || {
             let fact = f32::fact([1, 3, shape.1 as usize, shape.0 as usize]);
-            let model = self.model.clone().with_input_fact(0, fact.into()).map_err(fail)?;
+            let model = self.model()?.clone().with_input_fact(0, fact.into()).map_err(fail)?;
             model.into_optimized().and_then(IntoRunnable::into_runnable).map_err(fail)
         })
     }
@@ -254,7 +271,7 @@ impl Detector {
             Some((height, width)) => letterbox_into(&RgbImage::new(1, 1), (width, height)),
         };
         let Some(fast) = &self.fast else { return Ok(vec![]) };
-        Ok(fast.layers(&*fast.shaped(&self.model, place.input, self.layout)?, &tensor, runs))
+        Ok(fast.layers(&*self.shaped(fast, place.input)?, &tensor, runs))
     }
 
     /// The objects in a picture, best first.
@@ -287,7 +304,7 @@ impl Detector {
         let mut read = |i, output: Output<'_>| self.read(i, &output, place.input, t, &mut found);
         match &self.fast {
             Some(fast) => {
-                let shaped = fast.shaped(&self.model, place.input, self.layout)?;
+                let shaped = self.shaped(fast, place.input)?;
                 fast.run(&shaped, &tensor, read)?;
             }
             None => {

@@ -30,6 +30,8 @@ pub enum TagTarget {
     InstanceProfile(String),
     /// ARN of a certificate.
     Certificate(String),
+    /// ARN of an alarm.
+    Alarm(String),
 }
 
 /// Builds the tag type of one service's SDK, which fails only if a key were missing.
@@ -108,6 +110,11 @@ impl Aws {
             TagTarget::Certificate(arn) => {
                 let tags = sdk_tags!(aws_sdk_acm, tags, fallible);
                 self.acm.add_tags_to_certificate().certificate_arn(arn).set_tags(Some(tags)).send().await?;
+            }
+            TagTarget::Alarm(arn) => {
+                let tags: Vec<_> = tags.iter().map(|(k, v)| serde_json::json!({ "Key": k, "Value": v })).collect();
+                let ask = serde_json::json!({ "ResourceARN": arn, "Tags": tags });
+                self.cloudwatch.call("TagResource", &ask).await?;
             }
         }
         Ok(())

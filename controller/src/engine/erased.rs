@@ -142,6 +142,8 @@ pub struct Found {
     pub since: Option<OffsetDateTime>,
     /// Ids and names of the things it refers to.
     pub refs: Vec<String>,
+    /// Where its tags are written, if its kind bears any.
+    pub tag_target: Option<TagTarget>,
     pub(super) kind: &'static dyn Kind,
     pub(super) removed: bool,
     /// What others call it, besides its id.
@@ -150,7 +152,6 @@ pub struct Found {
     pub(super) aws_name: Option<String>,
     pub(super) live: Arc<dyn Any + Send + Sync>,
     pub(super) output: Output,
-    pub(super) tag_target: Option<TagTarget>,
 }
 
 impl Found {

@@ -1,11 +1,8 @@
 //! What tells that a service does badly, beyond the health of its instances. A rollout goes back when one of these rings.
-//!
-//! An alarm bears tags, but no list tells them: they cost a call for each. So the description ends with whose the alarm is,
-//! and the tags are asked for only where it does not.
 
 use crate::{
-    aws::{Aws, Result, View, tags},
-    engine::{Change, How, Input, Live, Owner, Resource, Slot, Tags, differs, differs_as},
+    aws::{Aws, Result, TagTarget, View, tags},
+    engine::{Change, How, Input, Live, Resource, Slot, Tags, differs, differs_as},
 };
 use futures::future::try_join_all;
 use serde_json::{Value, json};
@@ -120,6 +117,10 @@ impl Resource for Alarm {
         // AWS says nothing of names that it does not know.
         aws.cloudwatch.call("DeleteAlarms", &json!({ "AlarmNames": [live.id] })).await.map(|_| ())
     }
+
+    fn tag_target(watch: &Watch) -> Option<TagTarget> {
+        Some(TagTarget::Alarm(watch.arn.clone()))
+    }
 }
 
 impl Alarm {
@@ -128,7 +129,6 @@ impl Alarm {
         let Self { name, description, metric, limit, minutes } = self;
         let dimensions = metric.dimensions.iter().map(|(k, v)| Ok(json!({ "Name": k, "Value": v.get()? })));
         let dimensions = dimensions.collect::<Result<Vec<_>>>()?;
-        let description = format!("{description}{}", mark(aws));
         let mut ask = json!({
             "AlarmName": name, "AlarmDescription": description, "Threshold": limit, "EvaluationPeriods": minutes,
             "DatapointsToAlarm": minutes, "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching",
@@ -173,27 +173,13 @@ impl fmt::Display for Metric {
     }
 }
 
-/// What the description of this stack's alarms ends with.
-fn mark(aws: &Aws) -> String {
-    format!(" (stack {})", aws.ownership.stack)
-}
-
-/// Whose an alarm is according to its tags.
-async fn owner(view: &View, arn: &str) -> Result<Owner> {
-    let answer = view.cloudwatch.call("ListTagsForResource", &json!({ "ResourceARN": arn })).await?;
-    let pairs = answer["Tags"].as_array().into_iter().flatten().map(|t| (t["Key"].as_str(), t["Value"].as_str()));
-    Ok(if view.ownership.owns(&tags::read(pairs)) { Owner::Ours } else { Owner::Foreign })
-}
-
 async fn read(view: &View, alarm: &Value) -> Result<Live<Alarm>> {
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
-    let (name, arn, described) =
-        (text(&alarm["AlarmName"]), text(&alarm["AlarmArn"]), text(&alarm["AlarmDescription"]));
-    let (owner, description) = match described.strip_suffix(&mark(view)) {
-        Some(description) => (Owner::Ours, description.to_owned()),
-        None => (owner(view, &arn).await?, described),
-    };
-    let logical = name.strip_prefix(&format!("{}-", view.ownership.prefix)).unwrap_or(&name).to_owned();
+    let (name, arn) = (text(&alarm["AlarmName"]), text(&alarm["AlarmArn"]));
+    let answer = view.cloudwatch.call("ListTagsForResource", &json!({ "ResourceARN": arn })).await?;
+    let pairs = answer["Tags"].as_array().into_iter().flatten().map(|t| (t["Key"].as_str(), t["Value"].as_str()));
+    let tags = tags::read(pairs);
+    let (owner, logical) = view.ownership.of(Alarm::KIND, &tags, &name);
     let parts = alarm["Metrics"].as_array().map(Vec::as_slice).unwrap_or_default();
     let growth = parts.iter().any(|m| m["Expression"] == GROWTH);
     // Of an alarm with another expression than ours nothing is known but that it is another one.
@@ -206,7 +192,7 @@ async fn read(view: &View, alarm: &Value) -> Result<Live<Alarm>> {
         && alarm["TreatMissingData"] == "notBreaching"
         && number(stat.map_or(&alarm["Period"], |s| &s["Period"])) == MINUTE;
     let state = Alarm {
-        description,
+        description: text(&alarm["AlarmDescription"]),
         metric: Metric {
             namespace: text(&plain["Namespace"]),
             name: format!("{}{}", text(&plain["MetricName"]), if usual { "" } else { " (judged in another way)" }),
@@ -219,5 +205,5 @@ async fn read(view: &View, alarm: &Value) -> Result<Live<Alarm>> {
         name: name.clone(),
     };
     let watch = Watch { name: name.clone(), arn, rings: alarm["StateValue"] == "ALARM" };
-    Ok(Live { owner, ..Live::ready(logical, name, state, watch) })
+    Ok(Live { owner, tags: Some(tags), ..Live::ready(logical, name, state, watch) })
 }

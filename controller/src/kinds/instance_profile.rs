@@ -47,27 +47,24 @@ impl Resource for InstanceProfile {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let path = super::iam_path(view);
-        let mut pages = view.iam.list_instance_profiles().path_prefix(path).into_paginator().items().send();
-        let mut profiles = vec![];
-        while let Some(profile) = pages.next().await {
-            profiles.push(profile?);
-        }
-        let live = try_join_all(profiles.iter().map(|p| async move {
-            let name = p.instance_profile_name();
-            let tags = match view.iam.list_instance_profile_tags().instance_profile_name(name).send().await {
-                Ok(tags) => tags::read(tags.tags().iter().map(|t| (Some(t.key()), Some(t.value())))),
+        // A list tells no tags, so each is asked for by name.
+        let live = try_join_all(view.known.profiles.iter().map(|name| async move {
+            let found = match view.iam.get_instance_profile().instance_profile_name(name).send().await {
+                Ok(found) => found.instance_profile,
                 Err(e) => match Error::from(e) {
-                    e if e.is_not_found() => return Ok(None),
+                    e if e.is_not_found() => None,
                     e => return Err(e),
                 },
             };
-            let (owner, logical) = view.ownership.of(Self::KIND, &tags, name);
-            let role = p.roles().first().map(|r| Input::Known(r.role_name().to_owned()));
-            let state = Self { name: name.to_owned(), role };
-            let output = ProfileOut { name: name.to_owned(), arn: p.arn().into() };
-            let since = time::OffsetDateTime::from_unix_timestamp(p.create_date().secs()).ok();
-            Ok::<_, Error>(Some(Live { owner, tags: Some(tags), since, ..Live::ready(logical, name, state, output) }))
+            Ok::<_, Error>(found.map(|p| {
+                let tags = tags::read(p.tags().iter().map(|t| (Some(t.key()), Some(t.value()))));
+                let (owner, logical) = view.ownership.of(Self::KIND, &tags, name);
+                let role = p.roles().first().map(|r| Input::Known(r.role_name().to_owned()));
+                let state = Self { name: name.clone(), role };
+                let output = ProfileOut { name: name.clone(), arn: p.arn().into() };
+                let since = time::OffsetDateTime::from_unix_timestamp(p.create_date().secs()).ok();
+                Live { owner, tags: Some(tags), since, ..Live::ready(logical, name, state, output) }
+            }))
         }))
         .await?;
         Ok(live.into_iter().flatten().collect())

@@ -18,6 +18,7 @@ use futures::future::try_join_all;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
 
 /// A launch-template version.
@@ -309,14 +310,39 @@ impl LaunchTemplateVersion {
 /// Ubuntu's root device.
 const ROOT: &str = "/dev/sda1";
 
-/// Which of these images still exist. By filter, because asking for a missing id fails the whole call.
-async fn existing_images(aws: &Aws, images: BTreeSet<String>) -> Result<BTreeSet<String>> {
-    if images.is_empty() {
-        return Ok(images);
+/// Canonical publishes its current image of Ubuntu 24.04 under this name.
+const UBUNTU: &str = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id";
+
+/// Ubuntu's current image by id, or why it is not known.
+pub struct Ubuntu(pub Result<String, String>);
+
+impl Ubuntu {
+    /// Asks once in a pass.
+    pub async fn read(view: &View) -> Result<Arc<Self>> {
+        let read = || async {
+            let got = view.ssm.get_parameter().name(UBUNTU).send().await.map_err(|e| Error::from(e).to_string());
+            let value = |p: aws_sdk_ssm::types::Parameter| p.value;
+            let id = got.and_then(|got| {
+                got.parameter.and_then(value).ok_or_else(|| format!("the parameter {UBUNTU} has no value"))
+            });
+            Ok(Self(id))
+        };
+        view.once(read).await
     }
-    let filter = aws_sdk_ec2::types::Filter::builder().name("image-id").set_values(Some(images.into_iter().collect()));
-    let found = aws.ec2.describe_images().filters(filter.build()).send().await?;
-    Ok(found.images().iter().filter_map(|i| i.image_id().map(ToOwned::to_owned)).collect())
+}
+
+/// Which of these images still exist. The one that is published now does; the others are asked for by filter, because asking
+/// for a missing id fails the whole call.
+async fn existing_images(view: &View, mut images: BTreeSet<String>) -> Result<BTreeSet<String>> {
+    let current = Ubuntu::read(view).await?;
+    let mut existing: BTreeSet<String> = current.0.iter().filter_map(|id| images.take(id)).collect();
+    if !images.is_empty() {
+        let by_id = aws_sdk_ec2::types::Filter::builder().name("image-id");
+        let by_id = by_id.set_values(Some(images.into_iter().collect())).build();
+        let found = view.ec2.describe_images().filters(by_id).send().await?;
+        existing.extend(found.images.unwrap_or_default().into_iter().filter_map(|i| i.image_id));
+    }
+    Ok(existing)
 }
 
 fn read(name: String, version: &Ec2Version, existing: &BTreeSet<String>) -> Live<LaunchTemplateVersion> {

@@ -65,8 +65,8 @@ struct Rules(Vec<Ec2Rule>);
 impl Rules {
     async fn read(view: &View) -> Result<Arc<Self>> {
         let read = || async {
-            let groups = Groups::of_any(view).await?;
-            let ids: Vec<String> = groups.0.iter().filter_map(|(g, _)| g.group_id.clone()).collect();
+            let groups = Groups::read(view).await?;
+            let ids: Vec<String> = groups.of_any().filter_map(|g| g.group_id.clone()).collect();
             let of_groups = async |some: &[String]| {
                 let of_groups = Filter::builder().name("group-id").set_values(Some(some.to_vec())).build();
                 let pages = view.ec2.describe_security_group_rules().filters(of_groups).into_paginator().items().send();
@@ -107,8 +107,8 @@ impl Resource for SecurityGroupRule {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let (rules, groups) = futures::try_join!(Rules::read(view), Groups::of_stack(view))?;
-        let ours: BTreeSet<_> = groups.iter().filter_map(|(g, _)| g.group_id()).collect();
+        let (rules, groups) = futures::try_join!(Rules::read(view), Groups::read(view))?;
+        let ours: BTreeSet<_> = groups.of_stack(view).filter_map(|(g, _)| g.group_id()).collect();
         Ok(rules.0.iter().filter(|r| r.group_id().is_some_and(|g| ours.contains(g))).map(read).collect())
     }
 

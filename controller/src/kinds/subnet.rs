@@ -6,6 +6,7 @@ use crate::{
     engine::{Change, How, Input, Live, Phase, Resource, Slot, Tags, differs},
 };
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, Subnet as Ec2Subnet, SubnetState};
+use std::collections::BTreeMap;
 
 /// A subnet.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +89,15 @@ impl Resource for Subnet {
 }
 
 impl Subnet {
+    /// The zones of this stack's subnets, by the subnets' names.
+    pub async fn zones(view: &View) -> Result<BTreeMap<String, String>> {
+        let ours = Subnets::of_stack(view).await?;
+        let zone = |(s, tags): (Ec2Subnet, Tags)| {
+            Some((view.ownership.of(Self::KIND, &tags, s.subnet_id()?).1, s.availability_zone?))
+        };
+        Ok(ours.into_iter().filter_map(zone).collect())
+    }
+
     async fn set_public_ips(&self, aws: &Aws, id: &str) -> Result<()> {
         let on = AttributeBooleanValue::builder().value(self.public_ips).build();
         aws.ec2.modify_subnet_attribute().subnet_id(id).map_public_ip_on_launch(on).send().await?;

@@ -75,20 +75,7 @@ impl Resource for Table {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let prefix = format!("{}-", view.ownership.prefix);
-        // ListTables goes in alphabetical order, so it can begin right before our names.
-        let mut names = vec![];
-        let mut start = view.ownership.prefix.clone();
-        loop {
-            let page = view.dynamodb.list_tables().exclusive_start_table_name(&start).send().await?;
-            let page_names = page.table_names.unwrap_or_default();
-            names.extend(page_names.iter().filter(|n| n.starts_with(&prefix)).cloned());
-            match page.last_evaluated_table_name {
-                Some(last) if last.starts_with(&prefix) || last < prefix => start = last,
-                _ => break,
-            }
-        }
-        let tables = try_join_all(names.iter().map(|name| read(view, name))).await?;
+        let tables = try_join_all(view.known.tables.iter().map(|name| read(view, name))).await?;
         Ok(tables.into_iter().flatten().collect())
     }
 

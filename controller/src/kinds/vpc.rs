@@ -1,15 +1,14 @@
 //! The VPC, with DNS on and its default security group emptied (CKV2_AWS_12).
 
-use super::{FILTER_VALUES, VpcId, filter, gone, shared_list, tag_spec};
+use super::{VpcId, filter, gone, security_group::Groups, shared_list, tag_spec};
 use crate::{
     aws::{Aws, Error, Result, TagTarget, View},
     engine::{Change, How, Live, Phase, Resource, Tags, differs},
 };
 use aws_sdk_ec2::types::{
-    AttributeBooleanValue, Filter, IpPermission, ResourceType, SecurityGroup, Vpc as Ec2Vpc, VpcAttributeName,
+    AttributeBooleanValue, IpPermission, ResourceType, SecurityGroup, Vpc as Ec2Vpc, VpcAttributeName,
 };
 use futures::future::try_join_all;
-use std::sync::Arc;
 
 /// A VPC.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,20 +22,6 @@ pub struct Vpc {
 }
 
 shared_list!(Vpcs(Ec2Vpc), describe_vpcs);
-
-/// The default groups of the VPCs of all stacks; they bear no tags.
-struct DefaultGroups(Vec<SecurityGroup>);
-
-impl DefaultGroups {
-    async fn read(view: &View) -> Result<Arc<Self>> {
-        let read = || async {
-            let vpcs = Vpcs::of_any(view).await?;
-            let ids = vpcs.0.iter().filter_map(|(vpc, _)| vpc.vpc_id.clone()).collect();
-            Ok(Self(default_groups(view, ids).await?))
-        };
-        view.shared(read).await
-    }
-}
 
 impl Resource for Vpc {
     const KIND: &'static str = "vpc";
@@ -105,31 +90,20 @@ async fn read(view: &View, vpc: Ec2Vpc, tags: Tags) -> Result<Live<Vpc>> {
     let (support, hostnames, groups) = futures::try_join!(
         async { Ok::<_, Error>(attribute(VpcAttributeName::EnableDnsSupport).await?) },
         async { Ok(attribute(VpcAttributeName::EnableDnsHostnames).await?) },
-        DefaultGroups::read(view),
+        Groups::read(view),
     )?;
     let on = |a: Option<&AttributeBooleanValue>| a.and_then(AttributeBooleanValue::value).unwrap_or(false);
     let (owner, name) = view.ownership.of(Vpc::KIND, &tags, id);
     let state = Vpc {
         cidr: vpc.cidr_block().unwrap_or_default().to_owned(),
         dns: on(support.enable_dns_support()) && on(hostnames.enable_dns_hostnames()),
-        default_group_rules: groups.0.iter().find(|g| g.vpc_id() == Some(id)).map(words).unwrap_or_default(),
+        default_group_rules: groups.default_of(id).map(words).unwrap_or_default(),
     };
     let phase = match vpc.state().map(aws_sdk_ec2::types::VpcState::as_str) {
         Some("pending") => Phase::Pending("AWS is making it".to_owned()),
         _ => Phase::Ready,
     };
     Ok(Live { phase, owner, tags: Some(tags), ..Live::ready(name, id, state, VpcId(id.to_owned())) })
-}
-
-/// The default groups of these VPCs.
-async fn default_groups(aws: &Aws, vpcs: Vec<String>) -> Result<Vec<SecurityGroup>> {
-    let of_vpcs = async |some: &[String]| {
-        let of_vpcs = Filter::builder().name("vpc-id").set_values(Some(some.to_vec())).build();
-        let call = aws.ec2.describe_security_groups().filters(of_vpcs).filters(filter("group-name", "default"));
-        let groups: Vec<SecurityGroup> = call.into_paginator().items().send().collect::<Result<_, _>>().await?;
-        Ok::<_, Error>(groups)
-    };
-    Ok(try_join_all(vpcs.chunks(FILTER_VALUES).map(of_vpcs)).await?.concat())
 }
 
 /// The rules of a group in words.
@@ -148,8 +122,9 @@ fn words(group: &SecurityGroup) -> Vec<String> {
 }
 
 async fn revoke_default_group(aws: &Aws, vpc: &str) -> Result<()> {
-    let groups = default_groups(aws, vec![vpc.to_owned()]).await?;
-    let Some(group) = groups.first() else { return Ok(()) };
+    let call = aws.ec2.describe_security_groups().filters(filter("vpc-id", vpc));
+    let found = call.filters(filter("group-name", "default")).send().await?;
+    let Some(group) = found.security_groups().first() else { return Ok(()) };
     let id = group.group_id().unwrap_or_default();
     if !group.ip_permissions().is_empty() {
         let call = aws.ec2.revoke_security_group_ingress().group_id(id);

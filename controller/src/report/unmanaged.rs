@@ -4,7 +4,7 @@
 use crate::{
     aws::{Aws, Result, View},
     engine::{Owner, Plan},
-    kinds::{FILTER_VALUES, filter, scaling_group, vpc::Vpc},
+    kinds::{FILTER_VALUES, filter, iam_path, scaling_group, vpc::Vpc},
     ownership::STACK,
 };
 use aws_sdk_autoscaling::types::{AutoScalingGroup, LifecycleState::InService};
@@ -105,6 +105,20 @@ pub async fn around(aws: &Aws, plan: &Plan) -> Around {
             all.extend(others.map(|id| Unmanaged { kind: kind.to_owned(), id, why: why.clone() }));
         }
     }
+    let (tables, profiles) = futures::join!(tables(aws), profiles(aws));
+    for (kind, list) in [("table", tables), ("instance profile", profiles)] {
+        let ids = list.unwrap_or_else(|error| {
+            tracing::debug!(kind, %error, "cannot be looked for");
+            vec![]
+        });
+        let found = |id: &String| plan.found.iter().any(|f| f.id == *id);
+        let why = "it bears our prefix, and no part of the stack is called that";
+        all.extend(ids.into_iter().filter(|id| !found(id)).map(|id| Unmanaged {
+            kind: kind.to_owned(),
+            id,
+            why: why.to_owned(),
+        }));
+    }
     let ended = ended(aws).await.unwrap_or_else(|error| {
         tracing::debug!(%error, "the instances cannot be read");
         vec![]
@@ -156,6 +170,31 @@ async fn balancers(aws: &Aws, vpc: &str) -> Result<Vec<String>> {
         }
     }
     Ok(ids)
+}
+
+/// Those with our prefix. The list goes in alphabetical order, so it can begin right before our names.
+async fn tables(aws: &Aws) -> Result<Vec<String>> {
+    let prefix = format!("{}-", aws.ownership.prefix);
+    let mut names = vec![];
+    let mut start = aws.ownership.prefix.clone();
+    loop {
+        let page = aws.dynamodb.list_tables().exclusive_start_table_name(&start).send().await?;
+        names.extend(page.table_names.unwrap_or_default().into_iter().filter(|n| n.starts_with(&prefix)));
+        match page.last_evaluated_table_name {
+            Some(last) if last.starts_with(&prefix) || last < prefix => start = last,
+            _ => return Ok(names),
+        }
+    }
+}
+
+/// Those on this stack's path.
+async fn profiles(aws: &Aws) -> Result<Vec<String>> {
+    let mut pages = aws.iam.list_instance_profiles().path_prefix(iam_path(aws)).into_paginator().items().send();
+    let mut names = vec![];
+    while let Some(profile) = pages.next().await {
+        names.push(profile?.instance_profile_name);
+    }
+    Ok(names)
 }
 
 /// Those that no group of ours has made.

@@ -2,7 +2,7 @@
 
 use crate::setting::{World, local_spec, plan, settle, writes};
 use aws_sdk_ec2::types::{IpPermission, IpRange};
-use controller::{engine::Plan, reconcile::Connection};
+use controller::{aws::View, engine::Plan, kinds::subnet::Subnet, reconcile::Connection};
 
 fn fields(plan: &Plan) -> Vec<String> {
     plan.steps
@@ -144,6 +144,27 @@ async fn a_certificate_imported_by_hand_is_found_and_what_depends_on_it_follows(
     assert!(seen.contains(&"secret/certificate value".to_owned()), "the public half follows: {seen:?}");
     settle(&c).await;
     assert_eq!(writes(&plan(&c).await), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_zone_that_fails_moves_no_subnet_neither_then_nor_when_it_is_back() {
+    let world = World::new().await;
+    world.aws.switch("failed_zones", serde_json::json!(["us-east-1a"])).await.unwrap();
+    let c = world.converged(local_spec()).await;
+    let zones = Subnet::zones(&View::new(&c.aws)).await.unwrap();
+    assert_eq!(zones.into_values().collect::<Vec<_>>(), ["us-east-1b", "us-east-1c"]);
+    for failed in [vec![], vec!["us-east-1b", "us-east-1c"]] {
+        world.aws.switch("failed_zones", serde_json::json!(failed)).await.unwrap();
+        assert_eq!(writes(&plan(&c).await), Vec::<String>::new(), "{failed:?}");
+    }
+    // One more goes into the first zone that is free.
+    world.aws.switch("failed_zones", serde_json::json!([])).await.unwrap();
+    let mut wider = local_spec();
+    wider.spec.network.zones = 3;
+    let c = world.connect(wider).await;
+    settle(&c).await;
+    let zones = Subnet::zones(&View::new(&c.aws)).await.unwrap();
+    assert_eq!(zones.into_values().collect::<Vec<_>>(), ["us-east-1b", "us-east-1c", "us-east-1a"]);
 }
 
 #[tokio::test]

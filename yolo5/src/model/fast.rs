@@ -1,7 +1,7 @@
 //! YOLOv5 on kernels of our own ([`crate::conv`]): one network and its packed weights, a plan for each shape, and memory for as
 //! many pictures as are looked at at once.
 
-use super::{Layout, RunError, fail, recent::Recent};
+use super::{RunError, fail, recent::Recent};
 use crate::conv::{
     import::{Imported, import},
     plan::{About, Memory, Network, Plan},
@@ -69,12 +69,18 @@ impl Fast {
     }
 
     /// The plan for a shape.
-    pub fn shaped(&self, model: &InferenceModel, shape: (u32, u32), layout: Layout) -> Result<Arc<Shaped>, RunError> {
+    ///
+    /// A network that ends in its heads is ours whatever the shape. A tail is tract's, and made for one: `typed` gives the whole
+    /// model for this shape where there is one.
+    pub fn shaped(
+        &self,
+        shape: (u32, u32),
+        typed: impl FnOnce() -> Result<Option<TypedModel>, RunError>,
+    ) -> Result<Arc<Shaped>, RunError> {
         self.plans.get(shape, || {
-            // A network that ends in its heads is ours whatever the shape; a tail is tract's, and made for one.
-            let tail = match layout {
-                Layout::Heads => None,
-                Layout::Rows => typed(model, shape).and_then(import).map_err(fail)?.tail,
+            let tail = match typed()? {
+                None => None,
+                Some(model) => import(model).map_err(fail)?.tail,
             };
             let tail =
                 tail.map(|t| t.into_optimized().and_then(IntoRunnable::into_runnable)).transpose().map_err(fail)?;
