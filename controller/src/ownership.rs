@@ -1,6 +1,7 @@
 //! Whose a thing is: the tags that are this controller's only memory.
 
 use crate::engine::{Address, Owner, Tags};
+use sha2::{Digest, Sha256};
 
 /// Name of the stack.
 pub const STACK: &str = "polybot.dev/stack";
@@ -31,8 +32,20 @@ impl Ownership {
         tags.insert(STACK.to_owned(), self.stack.clone());
         tags.insert(RESOURCE.to_owned(), address.to_string());
         tags.insert(MANAGER.to_owned(), "polybot-controller".to_owned());
-        tags.insert(INTENT.to_owned(), intent.to_owned());
+        tags.insert(INTENT.to_owned(), format!("{intent}{}", self.extra_digest()));
         tags
+    }
+
+    /// The spec's own tags are a part of what it says of each resource. Without any there is nothing to tell.
+    fn extra_digest(&self) -> String {
+        if self.extra.is_empty() {
+            return String::new();
+        }
+        let mut digest = Sha256::new();
+        for (key, value) in &self.extra {
+            digest.update(format!("{key}\0{value}\0"));
+        }
+        format!("-{}", hex::encode(&digest.finalize()[..4]))
     }
 
     /// Whether these are tags of this stack.

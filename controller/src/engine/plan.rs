@@ -317,7 +317,7 @@ impl Builder<'_> {
         };
         self.leave_alone(address, &mut tag_changes);
         let cause = match live_tags.and_then(|t| t.get(INTENT)) {
-            Some(applied) if *applied == intent => Cause::Drift,
+            Some(applied) if tags.get(INTENT) == Some(applied) => Cause::Drift,
             Some(_) => Cause::Pending,
             None => self.history.of_untagged(address, &intent),
         };

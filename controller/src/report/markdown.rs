@@ -153,7 +153,8 @@ fn row(step: &Step) -> String {
         Risk::None => "none".to_owned(),
         risk => format!("**{}**: {}", risk.word(), cell(&step.risk_reason)),
     };
-    let fields: Vec<&str> = step.changes.iter().map(|c| c.field.as_str()).collect();
+    let mut fields: Vec<&str> = step.changes.iter().map(|c| c.field.as_str()).collect();
+    fields.dedup();
     let mut why = step.reason.as_ref().map_or_else(|| fields.join(", "), |r| cell(r));
     for deed in &step.by {
         why.push_str(&format!("<br>{}", cell(&deed.to_string())));

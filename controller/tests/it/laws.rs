@@ -335,7 +335,11 @@ async fn tags_that_hands_change_on_a_thing_of_any_kind_are_found_and_mended() {
     stack.spec.tags.insert("team".to_owned(), "sight".to_owned());
     let c = world.connect(stack).await;
     let all: Spoilt = ours.iter().filter(|f| f.tag_target.is_some()).map(|f| format!("{} tags", f.address)).collect();
-    assert_eq!(fields(&plan(&c).await).intersection(&all).cloned().collect::<Spoilt>(), all);
+    let edited = plan(&c).await;
+    assert_eq!(fields(&edited).intersection(&all).cloned().collect::<Spoilt>(), all);
+    for step in edited.steps.iter().filter(|s| s.action.writes()) {
+        assert!(matches!(verdict(step), Some(Verdict::Pending | Verdict::Follows)), "{edited}");
+    }
     settle(&c).await;
     assert_eq!(writes(&plan(&c).await), Vec::<String>::new());
 }

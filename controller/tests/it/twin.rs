@@ -275,17 +275,19 @@ twins! {
 #[derive(Clone, Debug)]
 pub struct Twin<R>(R);
 
-/// Where its tags are; AWS's ways of writing them are all one here.
+/// Where its tags are; AWS's ways of writing them are all one here. A role and its profile have one name, so the kind is in it.
 fn tagged(target: &TagTarget) -> String {
-    let text = format!("{target:?}");
-    text.split('"').nth(1).unwrap_or_default().to_owned()
+    format!("{target:?}")
 }
 
 impl<R: Fake> Twin<R> {
     fn known_as(&self, id: &str) -> Vec<String> {
         let output = self.0.output(id);
         let mut keys = R::keys(&output);
-        keys.extend(R::tag_target(&output).iter().map(tagged));
+        for target in R::tag_target(&output).iter().map(tagged) {
+            keys.extend(target.split('"').nth(1).map(ToOwned::to_owned));
+            keys.push(target);
+        }
         keys.push(id.to_owned());
         keys
     }
