@@ -146,8 +146,8 @@ async fn each_trouble_with_aws_is_told_with_the_call_and_the_mend() {
     for (call, code, words) in [
         ("sts:*", "ExpiredToken", "sts GetCallerIdentity: refused by a switch: ExpiredToken (ExpiredToken)"),
         ("sts:*", "ExpiredToken", "hint: set AWS_PROFILE"),
-        ("dynamodb:ListTables", "AccessDeniedException", "? unknown table/chats: dynamodb ListTables"),
-        ("dynamodb:ListTables", "AccessDeniedException", "; allow dynamodb:ListTables to the identity"),
+        ("dynamodb:DescribeTable", "AccessDeniedException", "? unknown table/chats: dynamodb DescribeTable"),
+        ("dynamodb:DescribeTable", "AccessDeniedException", "; allow dynamodb:DescribeTable to the identity"),
         ("sqs:*", "ThrottlingException", "? unknown queue/work: sqs ListQueues"),
         ("sqs:*", "ThrottlingException", "the next pass goes on"),
     ] {
