@@ -498,7 +498,8 @@ async fn a_profile_is_found_by_its_path_with_its_tags() {
     );
     let tag = aws_sdk_iam::types::Tag::builder().key("k").value("v").build().unwrap();
     iam.tag_instance_profile().instance_profile_name("one").tags(tag).send().await.unwrap();
-    assert_eq!(iam.list_instance_profile_tags().instance_profile_name("one").send().await.unwrap().tags().len(), 1);
+    let one = iam.get_instance_profile().instance_profile_name("one").send().await.unwrap();
+    assert_eq!(one.instance_profile().unwrap().tags().len(), 1);
     let managed = iam.get_policy().policy_arn("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore").send().await;
     assert!(managed.unwrap().policy().is_some(), "the policies that AWS manages are there");
 }
