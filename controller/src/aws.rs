@@ -1,15 +1,15 @@
 //! AWS as one stack sees it, and the only place that knows AWS's error codes.
 
 mod calls;
-mod cloudwatch;
 mod error;
+mod json;
 mod pace;
 mod region;
 pub mod tags;
 mod view;
 
-pub use cloudwatch::CloudWatch;
 pub use error::{Error, Reason, Result};
+pub use json::JsonClient;
 pub use pace::{Limits, Rate};
 pub use region::{Region, Regions};
 pub use tags::TagTarget;

@@ -23,6 +23,7 @@ use crate::{
     aws,
     cli::{Cli, Command, LogFormat, Specs},
     reconcile::Connection,
+    report::Unreached,
     spec::{PolybotStack, load},
 };
 use anyhow::Context;
@@ -81,10 +82,14 @@ pub fn print_error(error: &anyhow::Error) {
     for cause in error.chain().skip(1) {
         text.push_str(&format!("  because: {cause}\n"));
     }
-    if let Some(hint) = error.chain().find_map(|c| c.downcast_ref::<aws::Error>()).and_then(aws::Error::hint) {
+    if let Some(hint) = hint(error) {
         text.push_str(&format!("hint: {hint}\n"));
     }
     warn(&text);
+}
+
+fn hint(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(|c| c.downcast_ref::<aws::Error>()).and_then(aws::Error::hint)
 }
 
 /// Writes to standard output: results.
@@ -126,21 +131,23 @@ fn title(stack: &PolybotStack) -> String {
 
 /// Connects to every stack's account and region. Each stack has an outcome of its own: one that cannot be reached is
 /// reported and does not keep the others from going on.
-async fn connect(stacks: Vec<Arc<PolybotStack>>) -> (Vec<Connection>, bool) {
+async fn connect(stacks: Vec<Arc<PolybotStack>>) -> (Vec<Connection>, Vec<Unreached>) {
     let regions = aws::Regions::default();
     let mut connections = vec![];
-    let mut failed = false;
+    let mut unreached = vec![];
     for stack in stacks {
-        let title = title(&stack);
-        match Connection::open(stack, &regions).await {
+        match Connection::open(Arc::clone(&stack), &regions).await {
             Ok(connection) => connections.push(connection),
             Err(error) => {
-                failed = true;
-                print_error(&anyhow::Error::new(error).context(format!("{title}: cannot start")));
+                let error = anyhow::Error::new(error);
+                let hint = hint(&error).map(|h| format!(" ({h})")).unwrap_or_default();
+                let why = format!("{error:#}{hint}");
+                unreached.push(Unreached { stack: name(&stack), region: stack.spec.region.to_string(), why });
+                print_error(&error.context(format!("{}: cannot start", title(&stack))));
             }
         }
     }
-    (connections, failed)
+    (connections, unreached)
 }
 
 /// `1 s`, `2 min 5 s`.

@@ -12,6 +12,7 @@ pub mod launch_template_version;
 pub mod lifecycle_hook;
 pub mod listener;
 pub mod load_balancer;
+pub mod log_group;
 pub mod queue;
 pub mod repository;
 pub mod role;
@@ -61,6 +62,7 @@ pub const KINDS: &[&dyn Kind] = kinds![
     certificate::Certificate,
     secret::Secret,
     repository::Repository,
+    log_group::LogGroup,
     load_balancer::LoadBalancer,
     target_group::TargetGroup,
     listener::Listener,

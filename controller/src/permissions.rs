@@ -5,7 +5,7 @@
 use crate::{
     lease,
     ownership::STACK,
-    spec::PolybotStack,
+    spec::{Logs, PolybotStack},
     stack::{known_names, names},
 };
 use serde_json::{Value, json};
@@ -59,6 +59,14 @@ pub fn policy(stack: &PolybotStack, account: &str, read_only: bool) -> Value {
     }
     if !read_only {
         statements.extend(writes(&scope));
+        if stack.spec.logs == Logs::CloudWatch {
+            statements.push(allow(
+                "WriteLogs",
+                "logs",
+                &["CreateLogGroup", "DeleteLogGroup", "PutRetentionPolicy", "TagResource"],
+                &scope.arns("logs", &[&format!("log-group:/{}/*", scope.prefix)]),
+            ));
+        }
     }
     json!({ "Version": "2012-10-17", "Statement": statements })
 }
@@ -125,9 +133,18 @@ fn reads(s: &Scope) -> Vec<Value> {
             ],
             &all,
         ),
-        allow("ReadAlarms", "cloudwatch", &["DescribeAlarms", "ListTagsForResource"], &all),
-        allow("ReadCertificates", "acm", &["GetCertificate", "ListCertificates", "ListTagsForCertificate"], &all),
-        allow("ReadZone", "route53", &["ListHostedZonesByName", "ListResourceRecordSets"], &all),
+        json!({
+            // One statement: IAM counts the characters.
+            "Sid": "ReadOthers",
+            "Effect": "Allow",
+            "Action": [
+                "acm:GetCertificate", "acm:ListCertificates", "acm:ListTagsForCertificate",
+                "cloudwatch:DescribeAlarms", "cloudwatch:ListTagsForResource",
+                "logs:DescribeLogGroups", "logs:ListTagsForResource",
+                "route53:ListHostedZonesByName", "route53:ListResourceRecordSets",
+            ],
+            "Resource": all,
+        }),
         allow(
             "ReadImageId",
             "ssm",
@@ -196,10 +213,17 @@ fn reads(s: &Scope) -> Vec<Value> {
             "Resource": all,
         }),
         json!({
-            // Who changed what, and what else is there: without it `drift` finds the same and explains less.
+            // What else is there, and which instances somebody ended: only `drift` looks.
+            "Sid": "ReadSurroundings",
+            "Effect": "Allow",
+            "Action": ["ec2:DescribeInstances", "ec2:DescribeNatGateways", "ec2:DescribeVpcEndpoints"],
+            "Resource": all,
+        }),
+        json!({
+            // Who changed what: without it `drift` finds the same and explains less.
             "Sid": "Explain",
             "Effect": "Allow",
-            "Action": ["cloudtrail:LookupEvents", "ec2:DescribeInstances", "ec2:DescribeNatGateways", "ec2:DescribeVpcEndpoints"],
+            "Action": ["cloudtrail:LookupEvents"],
             "Resource": all,
         }),
     ]
@@ -442,7 +466,8 @@ mod tests {
     #[test]
     fn the_policies_fit_into_aws_and_no_action_stands_twice_for_one_thing() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/prod.yaml");
-        let stack = crate::spec::load::load(&[path.into()]).unwrap().remove(0);
+        let mut stack = crate::spec::load::load(&[path.into()]).unwrap().remove(0);
+        stack.spec.logs = Logs::CloudWatch;
         // The limit of a role's inline policies together, without white space.
         let both = policy(&stack, "123456789012", false);
         assert!(both.to_string().len() < 10_240, "{}", both.to_string().len());

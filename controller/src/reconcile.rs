@@ -2,7 +2,7 @@
 
 use crate::{
     aws::{self, Aws, Region, Regions, View},
-    engine::{self, Address, Plan, Policy, Wanted},
+    engine::{self, Address, Observed, Plan, Policy, Wanted},
     facts::{Fact, Facts},
     kinds::KINDS,
     lease::{self, Lease, Terms},
@@ -145,6 +145,12 @@ impl Connection {
             }
             Goal::Destroy => (engine::observe(&view, KINDS).await, Wanted::default()),
         };
+        let plan = self.plan_of(goal, allow, &wanted, &observed);
+        (wanted, plan)
+    }
+
+    /// What is to be done about what was found, by what the spec and the caller allow. Asks nobody.
+    pub fn plan_of(&self, goal: Goal, allow: &Allow, wanted: &Wanted, observed: &Observed) -> Plan {
         let purge = |a: &Address| {
             let named = |list: &[String]| list.iter().any(|w| *w == a.to_string() || w == "all");
             named(&allow.with_data) || stack::purges(&self.spec, a)
@@ -157,7 +163,6 @@ impl Connection {
         };
         let ignore = |a: &Address, field: &str| ignores.iter().any(|i| i.covers(a, field));
         let policy = Policy { purge: &purge, replace: &replace, ignore: &ignore };
-        let plan = engine::plan(&wanted, &observed, &self.aws.ownership, &policy);
-        (wanted, plan)
+        engine::plan(wanted, observed, &self.aws.ownership, &policy)
     }
 }

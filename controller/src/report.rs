@@ -37,6 +37,36 @@ pub struct Document {
     pub exit_code: u8,
     /// The stacks, in the order of the files.
     pub stacks: Vec<Report>,
+    /// Stacks of which nothing is known: their account and region could not be reached.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unreached: Vec<Unreached>,
+}
+
+impl Document {
+    /// What a command found.
+    pub fn new(command: &str, exit_code: u8, stacks: Vec<Report>, unreached: Vec<Unreached>) -> Self {
+        Self { version: VERSION, command: command.to_owned(), exit_code, stacks, unreached }
+    }
+
+    /// Its JSON, with a line's end.
+    ///
+    /// # Errors
+    /// None that can happen: every key is a text.
+    pub fn json(&self) -> serde_json::Result<String> {
+        Ok(format!("{}\n", serde_json::to_string_pretty(self)?))
+    }
+}
+
+/// A stack of which nothing is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Unreached {
+    /// Name of the stack.
+    pub stack: String,
+    /// Region.
+    pub region: String,
+    /// Why, with its causes and what helps.
+    pub why: String,
 }
 
 /// What became known of one stack.
@@ -239,8 +269,8 @@ impl Report {
         self.steps.iter().map(|s| (s.address.clone(), s.action.clone())).collect()
     }
 
-    /// Keeps what means something to `drift`, finds out who did it and what else is there. What cannot be found out is left
-    /// out: this explains, and decides nothing.
+    /// Keeps what means something to `drift`, finds out who did it and what else is there. Who it was is left out where it
+    /// cannot be found out: that explains, and decides nothing.
     pub async fn into_drift(mut self, connection: &Connection, plan: &Plan) -> Self {
         self.steps.retain(|s| s.verdict.is_some());
         let drifted: Vec<String> = self
@@ -254,6 +284,7 @@ impl Report {
         let drifted = drifted.iter().chain(ended).map(String::as_str).collect::<Vec<_>>();
         let deeds = trail::deeds(&connection.aws.trail, &drifted).await;
         self.steps.extend(around.ended.iter().map(|(id, how)| Step::ended(id, *how)));
+        self.steps.extend(around.unseen.iter().map(|(kind, why)| Step::unseen(kind, why)));
         for step in &mut self.steps {
             step.by = step.recorded_as.as_ref().and_then(|name| deeds.get(name).cloned()).unwrap_or_default();
         }
@@ -376,6 +407,24 @@ impl Step {
             by: vec![],
             recorded_as: Some(id.to_owned()),
             sign: '…',
+        }
+    }
+
+    /// What could not be looked for around the stack.
+    fn unseen(kind: &str, why: &str) -> Self {
+        Self {
+            address: format!("{kind}/*"),
+            id: None,
+            action: "unknown".to_owned(),
+            reason: Some(format!("what else is there cannot be looked for: {why}")),
+            verdict: Some(Verdict::Unchecked),
+            risk: Risk::None,
+            risk_reason: "nothing is done".to_owned(),
+            since: None,
+            changes: vec![],
+            by: vec![],
+            recorded_as: None,
+            sign: '?',
         }
     }
 }

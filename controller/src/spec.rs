@@ -102,6 +102,10 @@ pub struct PolybotStackSpec {
     /// Where the services' logs go.
     #[serde(default)]
     pub logs: Logs,
+    /// How many days CloudWatch keeps the logs, where they go there: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365 or more as its
+    /// `PutRetentionPolicy` has them.
+    #[serde(default = "log_retention")]
+    pub log_retention_days: u32,
     /// Who hears of scaling events.
     #[serde(default)]
     pub notifications: Vec<Notification>,
@@ -658,9 +662,13 @@ pub enum Logs {
     /// Into the journal of each instance; they go with it.
     #[default]
     Journald,
-    /// To CloudWatch, into the group `/{prefix}-{environment}/{service}`. The instances make the group; it is nobody's but yours: it stays
-    /// when the stack goes, and keeps everything until told otherwise.
+    /// To CloudWatch, into the group `/{prefix}-{environment}/{service}`, which holds data: it stays when the stack goes, unless it
+    /// is told otherwise.
     CloudWatch,
+}
+
+fn log_retention() -> u32 {
+    30
 }
 
 /// How a table is paid for.
@@ -822,7 +830,7 @@ impl Default for Safety {
 pub struct IgnoreDrift {
     /// Of which resource, such as `scaling_group/yolo5`; `security_group_rule/*` for all of a kind.
     pub address: String,
-    /// Of which field, as `drift` names it; the whole resource where absent, be it missing or one too many.
+    /// Of which field, as `drift` or the spec names it; the whole resource where absent, be it missing or one too many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// Why, for those who read it later.
@@ -836,7 +844,8 @@ impl IgnoreDrift {
     pub fn covers(&self, address: &crate::engine::Address, field: &str) -> bool {
         let this = address.to_string();
         let at = self.address.strip_suffix('*').map_or(this == self.address, |start| this.starts_with(start));
-        at && self.field.as_deref().unwrap_or("*") == field
+        let plain = |name: &str| name.replace('_', "").to_lowercase();
+        at && plain(self.field.as_deref().unwrap_or("*")) == plain(field)
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
         lifecycle_hook::{self, LifecycleHook},
         listener::Listener,
         load_balancer::{LoadBalancer, PROTECTION},
+        log_group::LogGroup,
         queue::Queue,
         repository::{Repository, keep_newest},
         role::Role,
@@ -805,6 +806,9 @@ impl Builder<'_> {
         let profile = w.add(name, InstanceProfile { name: self.names.iam(name), role: Some(role.out(Clone::clone)) });
         let template = w.add(name, LaunchTemplate { name: self.names.plain(name, 128) });
         let log_group = self.log_group(service);
+        if let Some(group) = &log_group {
+            w.add(name, LogGroup { name: group.clone(), retention: Some(self.spec.log_retention_days) });
+        }
         let boot = user_data::Boot {
             service: name,
             registry: &registry(&self.facts.account, self.spec.region.as_str()),

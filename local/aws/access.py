@@ -116,6 +116,9 @@ def wanted(account, region, service, environ, body):
             return [(action, f"{arn}table/{table}") for table in given["RequestItems"]]
         index = f"/index/{given['IndexName']}" if "IndexName" in given else ""
         return [(action, f"{arn}table/{given.get('TableName', '*')}{index}")]
+    if service == "logs":
+        group = given.get("logGroupName") or given.get("resourceArn", "").rpartition("log-group:")[2] or "*"
+        return [(action, f"{arn}log-group:{group}")]
     if service == "secretsmanager":
         return [(action, secret_arn(account, region, given))]
     if service == "ecr" and operation != "GetAuthorizationToken":

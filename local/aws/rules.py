@@ -95,6 +95,16 @@ def ec2_refusal(code, message):
 
 def dynamodb():
     from moto.dynamodb.models import DynamoDBBackend
+    from moto.dynamodb.responses import DynamoHandler
+
+    # A write of an item is whole or not at all, and its condition holds while it is made. moto reads, checks and writes in
+    # steps that other threads come between: two first writes of one item lost one of them.
+    alone = threading.RLock()
+
+    @wrap(DynamoHandler, "call_action")
+    def call_action(original, self):
+        with alone:
+            return original(self)
 
     # ListTables goes in alphabetical order and may start at a name that does not exist.
     @wrap(DynamoDBBackend, "list_tables")

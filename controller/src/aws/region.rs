@@ -1,6 +1,6 @@
 //! One account and region: the clients, limits and lists that all stacks in it share.
 
-use super::{CloudWatch, Error, Limits, Result, calls::Counted, view::Lists};
+use super::{Error, JsonClient, Limits, Result, calls::Counted, view::Lists};
 use crate::spec::AssumeRole;
 use aws_config::{
     BehaviorVersion, SdkConfig,
@@ -32,7 +32,7 @@ pub struct Region {
     /// Auto Scaling.
     pub autoscaling: aws_sdk_autoscaling::Client,
     /// CloudWatch.
-    pub cloudwatch: CloudWatch,
+    pub cloudwatch: JsonClient,
     /// DynamoDB.
     pub dynamodb: aws_sdk_dynamodb::Client,
     /// EC2 and VPC.
@@ -45,6 +45,8 @@ pub struct Region {
     pub elb: aws_sdk_elasticloadbalancingv2::Client,
     /// Identity and access.
     pub iam: aws_sdk_iam::Client,
+    /// Logs of CloudWatch.
+    pub logs: JsonClient,
     /// What an account may have, for the preflight.
     pub quotas: aws_sdk_servicequotas::Client,
     /// DNS.
@@ -133,13 +135,14 @@ impl Region {
             region: config.region().map(ToString::to_string).unwrap_or_default(),
             acm: client!(aws_sdk_acm, config, limits.of("acm"), http),
             autoscaling: client!(aws_sdk_autoscaling, config, limits.of("autoscaling"), http),
-            cloudwatch: CloudWatch::new(config, pool.clone()),
+            cloudwatch: JsonClient::cloudwatch(config, pool.clone()),
             dynamodb: client!(aws_sdk_dynamodb, config, limits.of("dynamodb"), http),
             ec2: client!(aws_sdk_ec2, config, ec2, http),
             ec2_once: client!(aws_sdk_ec2, &once, ec2, http),
             ecr: client!(aws_sdk_ecr, config, limits.of("ecr"), http),
             elb: client!(aws_sdk_elasticloadbalancingv2, config, limits.of("elasticloadbalancingv2"), http),
             iam: client!(aws_sdk_iam, config, limits.of("iam"), http),
+            logs: JsonClient::logs(config, pool.clone()),
             quotas: client!(aws_sdk_servicequotas, config, limits.of("servicequotas"), http),
             route53: client!(aws_sdk_route53, config, limits.of("route53"), http),
             s3: aws_sdk_s3::Client::from_conf(s3.build()),

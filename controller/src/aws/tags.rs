@@ -32,6 +32,8 @@ pub enum TagTarget {
     Certificate(String),
     /// ARN of an alarm.
     Alarm(String),
+    /// ARN of a log group.
+    LogGroup(String),
 }
 
 /// Builds the tag type of one service's SDK, which fails only if a key were missing.
@@ -115,6 +117,10 @@ impl Aws {
                 let tags: Vec<_> = tags.iter().map(|(k, v)| serde_json::json!({ "Key": k, "Value": v })).collect();
                 let ask = serde_json::json!({ "ResourceARN": arn, "Tags": tags });
                 self.cloudwatch.call("TagResource", &ask).await?;
+            }
+            TagTarget::LogGroup(arn) => {
+                let ask = serde_json::json!({ "resourceArn": arn, "tags": tags });
+                self.logs.call("TagResource", &ask).await?;
             }
         }
         Ok(())

@@ -37,8 +37,8 @@ pub(super) fn exit_code(ends: impl IntoIterator<Item = End>) -> ExitCode {
 pub(super) async fn run(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
     let allow = Allow { with_data: args.allow.with_data.clone(), replace: args.allow.replace.clone() };
     let stop = Stop::on_signal()?;
-    let (connections, failed) = connect(stacks(&args.specs)?).await;
-    let mut ends = vec![if failed { End::Failed } else { End::Converged }];
+    let (connections, unreached) = connect(stacks(&args.specs)?).await;
+    let mut ends = vec![if unreached.is_empty() { End::Converged } else { End::Failed }];
     for connection in &connections {
         ends.push(one(connection, args, &allow, &stop).await?);
     }

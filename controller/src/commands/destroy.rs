@@ -14,8 +14,8 @@ use std::process::ExitCode;
 pub(super) async fn run(args: &DestroyArgs) -> anyhow::Result<ExitCode> {
     let allow = Allow { with_data: args.with_data.clone(), replace: vec![] };
     let stop = Stop::on_signal()?;
-    let (connections, failed) = connect(stacks(&args.specs)?).await;
-    let mut ends = vec![if failed { End::Failed } else { End::Converged }];
+    let (connections, unreached) = connect(stacks(&args.specs)?).await;
+    let mut ends = vec![if unreached.is_empty() { End::Converged } else { End::Failed }];
     for connection in &connections {
         let (_, plan) = connection.look(Goal::Destroy, &allow).await;
         out(&plan::text(&connection.spec, &plan))?;

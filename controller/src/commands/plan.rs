@@ -8,7 +8,7 @@ use crate::{
     posture::{Outcome, judge},
     preflight::{self, State},
     reconcile::{Allow, Goal, STACKS_AT_ONCE},
-    report::{Document, Report, VERSION, github, markdown, markdown::Topic},
+    report::{Document, Report, github, markdown, markdown::Topic},
     spec::{PolybotStack, load},
 };
 use futures::{StreamExt, stream};
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 pub(super) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let goal = if args.destroy { Goal::Destroy } else { Goal::Converge };
     let allow = &Allow { with_data: args.allow.with_data.clone(), replace: args.allow.replace.clone() };
-    let (connections, failed) = connect(stacks(&args.specs)?).await;
+    let (connections, unreached) = connect(stacks(&args.specs)?).await;
     let now = Instant::now();
     let looks = connections.iter().map(|c| async move {
         let (wanted, plan) = c.look_since(now, goal, allow).await;
@@ -34,7 +34,7 @@ pub(super) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     });
     let (texts, reports): (Vec<_>, Vec<_>) = stream::iter(looks).buffered(STACKS_AT_ONCE).unzip().await;
     let problem = |r: &Report| r.preflight.iter().any(|f| f.state == State::Problem);
-    let failed = failed || reports.iter().any(|r| r.counts.unknown > 0 || problem(r));
+    let failed = !unreached.is_empty() || reports.iter().any(|r| r.counts.unknown > 0 || problem(r));
     let code = match (failed, reports.iter().any(|r| r.counts.writes() > 0)) {
         (true, _) => 1,
         (false, true) => SOMETHING,
@@ -42,14 +42,15 @@ pub(super) async fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     };
     let before = args.base.as_ref().map(|path| load::load(std::slice::from_ref(path))).transpose()?;
     let notes: Vec<String> = connections.iter().flat_map(|c| notes(&c.spec, before.as_deref())).collect();
-    let markdown = || markdown::markdown(Topic::Plan, &reports, &notes);
+    let document = Document::new("plan", code, reports, unreached);
+    let markdown = || markdown::markdown(Topic::Plan, &document, &notes);
     if args.github {
-        github::write(&markdown(), &reports, code)?;
+        github::write(&markdown(), &document)?;
     }
     match args.output {
         PlanFormat::Text => texts.iter().try_for_each(|text| out(text))?,
         PlanFormat::Markdown => out(&markdown())?,
-        PlanFormat::Json => out(&json("plan", code, reports)?)?,
+        PlanFormat::Json => out(&document.json()?)?,
     }
     Ok(ExitCode::from(code))
 }
@@ -89,10 +90,4 @@ pub(super) fn text(stack: &PolybotStack, plan: &Plan) -> String {
     let digest = if summary.writes() > 0 { format!("digest {}\n", plan.digest()) } else { String::new() };
     let steps = if plan.steps.is_empty() { String::new() } else { format!("{plan}\n") };
     format!("stack {}: {summary}\n{steps}{digest}", title(stack))
-}
-
-/// The form for programs.
-pub(super) fn json(command: &str, exit_code: u8, stacks: Vec<Report>) -> anyhow::Result<String> {
-    let document = Document { version: VERSION, command: command.to_owned(), exit_code, stacks };
-    Ok(format!("{}\n", serde_json::to_string_pretty(&document)?))
 }

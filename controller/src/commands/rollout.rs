@@ -20,7 +20,8 @@ use std::process::ExitCode;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub(super) async fn run(args: &RolloutArgs) -> anyhow::Result<ExitCode> {
-    let (connections, mut failed) = connect(stacks(args.command.specs())?).await;
+    let (connections, unreached) = connect(stacks(args.command.specs())?).await;
+    let mut failed = !unreached.is_empty();
     let mut documents = vec![];
     for connection in &connections {
         let told = match &args.command {

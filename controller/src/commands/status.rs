@@ -13,7 +13,8 @@ use std::process::ExitCode;
 use tokio::time::Instant;
 
 pub(super) async fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let (connections, mut failed) = connect(stacks(&args.specs)?).await;
+    let (connections, unreached) = connect(stacks(&args.specs)?).await;
+    let mut failed = !unreached.is_empty();
     let (now, mut documents) = (Instant::now(), vec![]);
     for connection in &connections {
         let (_, plan) = connection.look_since(now, Goal::Converge, &Allow::default()).await;

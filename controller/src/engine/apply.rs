@@ -221,10 +221,17 @@ async fn carry_out(
     node: Option<Box<dyn super::erased::Node>>,
 ) -> Result<Option<Output>, Error> {
     match (&step.action, node, &step.found) {
+        // A value that was to be known later has turned out as it was. What goes when it is replaced was promised to go.
+        (Action::Replace(_), Some(node), Some(found))
+            if node.kind().spares() > 0 && node.changes(&*found.live).is_empty() =>
+        {
+            Ok(Some(found.output.clone()))
+        }
         (Action::Create | Action::Replace(_), Some(node), _) => node.create(aws, &step.tags).await.map(Some),
         (Action::Update(changes), Some(node), Some(found)) => {
+            let still: Vec<_> = node.changes(&*found.live).iter().map(|c| c.field).collect();
             let fields: Vec<_> =
-                changes.iter().filter(|c| c.field != "tags" && c.how == How::InPlace).cloned().collect();
+                changes.iter().filter(|c| still.contains(&c.field) && c.how == How::InPlace).cloned().collect();
             let output =
                 if fields.is_empty() { found.output.clone() } else { node.update(aws, found, &fields).await? };
             let wrong: Tags = step

@@ -222,6 +222,7 @@ pub fn plan(wanted: &Wanted, observed: &Observed, ownership: &Ownership, policy:
         ignored: vec![],
         known: Outputs::default(),
         unread: BTreeSet::new(),
+        blocked: BTreeSet::new(),
         fates: BTreeMap::new(),
     };
     let mut sources = vec![];
@@ -260,6 +261,8 @@ struct Builder<'a> {
     known: Outputs,
     /// What has no values to give because its kind, or that of something it takes values from, could not be read.
     unread: BTreeSet<Address>,
+    /// What a person has to decide about.
+    blocked: BTreeSet<Address>,
     fates: BTreeMap<usize, Fate>,
 }
 
@@ -329,6 +332,7 @@ impl Builder<'_> {
         };
         let altering = changes.iter().any(|c| c.alters_output);
         changes.extend(tag_changes);
+        let held = sources.all.iter().find(|s| self.blocked.contains(s)).cloned();
         let blocked = |why: &str, changes| Action::Blocked(why.to_owned(), changes);
         let action = match (node.phase(&*live.live), how, absent) {
             (Phase::Pending(why), _, _) => Some(Action::Wait(why, changes)),
@@ -337,6 +341,10 @@ impl Builder<'_> {
             _ if changes.is_empty() => None,
             (_, How::InPlace, None) => Some(Action::Update(changes)),
             (_, How::Blocked(why), None) if !(self.policy.replace)(address) => Some(blocked(why, changes)),
+            // Made of what a person has to decide about first, it would be made of what may go.
+            (_, How::CreateFirst | How::DeleteFirst | How::Blocked(_), None) if held.is_some() => {
+                held.map(|source| Action::Wait(format!("for {source}, which is blocked"), changes))
+            }
             (_, How::CreateFirst | How::DeleteFirst, None)
                 if node.kind().holds_data() && !(self.policy.purge)(address) =>
             {
@@ -435,6 +443,9 @@ impl Builder<'_> {
         tags: Tags,
         cause: Cause,
     ) {
+        if matches!(action, Action::Blocked(..)) {
+            self.blocked.insert(address.clone());
+        }
         let id = found.as_ref().map(|f| f.id.clone());
         let counted = matches!(action, Action::Replace(_)) && found.as_ref().is_some_and(Found::bears_our_address);
         self.steps.push(Step {
@@ -534,6 +545,23 @@ fn add_removals(
     let Plan { steps, ignored, .. } = plan;
     let wished: BTreeSet<&Address> = wanted.addresses().collect();
     for kind in observed.kinds.iter().rev() {
+        // Of a kind that nothing is wanted of there may be one too many, which nobody has seen.
+        if let Some(why) = observed.unknown.get(kind.kind())
+            && !wished.iter().any(|address| address.kind == kind.kind())
+        {
+            steps.push(Step {
+                address: Address::new(kind.kind(), "*"),
+                id: None,
+                action: Action::Unknown(why.clone()),
+                cause: Cause::Unclear,
+                needs: BTreeSet::new(),
+                counted: false,
+                remembers: false,
+                node: None,
+                found: None,
+                tags: Tags::new(),
+            });
+        }
         let mut surplus: Vec<usize> = (0..observed.found.len())
             .filter(|i| {
                 let f = &observed.found[*i];
@@ -587,7 +615,12 @@ fn add_removals(
                     address: f.address.clone(),
                     id: Some(f.id.clone()),
                     action,
-                    cause: if wished.contains(&f.address) { Cause::Drift } else { history.of_surplus(f) },
+                    // The step that makes the new one tells why.
+                    cause: match (replaced, wished.contains(&f.address)) {
+                        (true, _) => Cause::Follows,
+                        (false, true) => Cause::Drift,
+                        (false, false) => history.of_surplus(f),
+                    },
                     needs: BTreeSet::new(),
                     counted,
                     remembers: false,

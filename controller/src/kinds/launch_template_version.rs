@@ -194,7 +194,11 @@ impl Resource for LaunchTemplateVersion {
                 let lines = if have == want { vec![] } else { differing_lines(&have, &want) };
                 changes.extend(lines.into_iter().take(5).map(|(from, to)| differs_as("user_data", from, to, new)));
             }
-            _ => changes.push(differs_as("user_data", "(known)", "(known later)", new)),
+            _ => {
+                let later = user_data.environment.iter().filter(|(_, value)| value.known().is_none());
+                let later: Vec<_> = later.map(|(name, value)| format!("{name}={value:?}")).collect();
+                changes.push(differs_as("user_data", "(known)", later.join(", "), new));
+            }
         }
         // A version never changes: what is wanted now is another spec, a newer image or tag, and never a hand's work.
         changes.into_iter().map(|c| Change { due: true, ..c }).collect()

@@ -64,7 +64,7 @@ pub(crate) async fn groups(view: &View) -> Result<Groups> {
 
 impl Resource for ScalingGroup {
     const KIND: &'static str = "scaling_group";
-    const AFTER: &'static [&'static str] = &["internet_gateway", "route_table"];
+    const AFTER: &'static [&'static str] = &["internet_gateway", "route_table", "log_group"];
     type Output = String;
 
     fn name(&self) -> Option<String> {

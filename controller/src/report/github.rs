@@ -1,7 +1,7 @@
 //! The outputs and the summary of a job in GitHub Actions
 //! (<https://docs.github.com/actions/reference/workflow-commands-for-github-actions>).
 
-use super::Report;
+use super::Document;
 use anyhow::Context;
 use std::{env, fs::OpenOptions, io::Write};
 
@@ -10,10 +10,13 @@ use std::{env, fs::OpenOptions, io::Write};
 ///
 /// # Errors
 /// Where GitHub's variables are missing, or their files cannot be written.
-pub fn write(markdown: &str, reports: &[Report], exit_code: u8) -> anyhow::Result<()> {
+pub fn write(markdown: &str, document: &Document) -> anyhow::Result<()> {
+    let Document { stacks: reports, unreached, exit_code, .. } = document;
     append("GITHUB_STEP_SUMMARY", markdown)?;
     let digests: Vec<&str> = reports.iter().filter_map(|r| r.digest.as_deref()).collect();
-    let summary: Vec<String> = reports.iter().map(|r| format!("{}: {}", r.title(), r.summary)).collect();
+    let summary = reports.iter().map(|r| format!("{}: {}", r.title(), r.summary));
+    let summary: Vec<String> =
+        summary.chain(unreached.iter().map(|u| format!("{} in {}: not reached", u.stack, u.region))).collect();
     let changes = reports.iter().any(|r| !r.steps.is_empty());
     append(
         "GITHUB_OUTPUT",

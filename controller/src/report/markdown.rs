@@ -1,6 +1,6 @@
 //! Reports as one comment of a pull request or the body of an issue.
 
-use super::{Report, Step, Verdict, risk::Risk};
+use super::{Document, Report, Step, Verdict, risk::Risk};
 use crate::preflight::State;
 
 /// GitHub takes 65,536 characters; some room is left for what a workflow adds.
@@ -28,7 +28,7 @@ impl Topic {
 }
 
 /// The text, at most 60 kB: where it would be longer, the drawings go first, then the details, then the ends of tables.
-pub fn markdown(topic: Topic, reports: &[Report], notes: &[String]) -> String {
+pub fn markdown(topic: Topic, document: &Document, notes: &[String]) -> String {
     let full = Detail { graph: true, fields: true, rows: usize::MAX };
     let attempts = [
         full,
@@ -39,7 +39,7 @@ pub fn markdown(topic: Topic, reports: &[Report], notes: &[String]) -> String {
     ];
     let mut text = String::new();
     for detail in attempts {
-        text = whole(topic, reports, notes, detail);
+        text = whole(topic, document, notes, detail);
         if text.len() <= LIMIT {
             return text;
         }
@@ -58,7 +58,8 @@ fn cut(text: &str, limit: usize) -> String {
     text[..text.floor_char_boundary(limit)].to_owned()
 }
 
-fn whole(topic: Topic, reports: &[Report], notes: &[String], detail: Detail) -> String {
+fn whole(topic: Topic, document: &Document, notes: &[String], detail: Detail) -> String {
+    let reports = &document.stacks;
     let mut text = format!("{}\n", topic.marker());
     if topic == Topic::Plan {
         // What a workflow reads back after the merge, for `apply --expect`.
@@ -73,6 +74,10 @@ fn whole(topic: Topic, reports: &[Report], notes: &[String], detail: Detail) -> 
     for r in reports {
         let digest = r.digest.as_ref().filter(|_| topic == Topic::Plan).map(|d| format!("`{d}`")).unwrap_or_default();
         text.push_str(&format!("| **{}** | {} | {} | {digest} |\n", cell(&r.title()), cell(&r.summary), downtime(r)));
+    }
+    for u in &document.unreached {
+        let why = cell(&u.why);
+        text.push_str(&format!("| **{} in {}** | **not reached**: {why} | | |\n", cell(&u.stack), cell(&u.region)));
     }
     for r in reports {
         stack(&mut text, topic, r, detail);
@@ -202,7 +207,10 @@ fn fence(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{engine::Summary, report::Field};
+    use crate::{
+        engine::Summary,
+        report::{Field, Unreached},
+    };
 
     fn report(steps: usize) -> Report {
         let change = Field {
@@ -246,18 +254,24 @@ mod tests {
         }
     }
 
+    fn document(steps: usize) -> Document {
+        let far = Unreached { stack: "far".into(), region: "eu-west-1".into(), why: "no | credentials".into() };
+        Document::new("plan", 1, vec![report(steps)], vec![far])
+    }
+
     #[test]
     fn it_fits_into_a_comment_and_says_what_was_left_out() {
-        let small = markdown(Topic::Plan, &[report(2)], &["a note".into()]);
+        let small = markdown(Topic::Plan, &document(2), &["a note".into()]);
+        assert!(small.contains("| **far in eu-west-1** | **not reached**: no \\| credentials |"));
         assert!(small.contains("mermaid") && small.contains("<details><summary>Fields") && small.contains("a note"));
-        let large = markdown(Topic::Plan, &[report(5000)], &[]);
+        let large = markdown(Topic::Plan, &document(5000), &[]);
         assert!(large.len() <= LIMIT && large.contains("more; the log has all of them"), "{}", large.len());
     }
 
     #[test]
     fn values_cannot_break_out_of_the_table_or_the_fence() {
         assert_eq!(cell("a|b\nc`d`<img>"), "a\\|b c\\`d\\`&lt;img>");
-        let text = markdown(Topic::Drift, &[report(1)], &[]);
+        let text = markdown(Topic::Drift, &document(1), &[]);
         assert_eq!(text.matches("```").count(), 2);
     }
 }

@@ -59,9 +59,11 @@ pub struct Around {
     pub unmanaged: Vec<Unmanaged>,
     /// Our instances that somebody ended, and what became of them: their groups replace them.
     pub ended: Vec<(String, Ended)>,
+    /// What could not be looked for, and why.
+    pub unseen: Vec<(&'static str, String)>,
 }
 
-/// Everything of that sort. A list that may not be read is left out.
+/// Everything of that sort.
 pub async fn around(aws: &Aws, plan: &Plan) -> Around {
     let ours: BTreeSet<&str> = plan.found.iter().filter(|f| f.owner == Owner::Ours).map(|f| f.id.as_str()).collect();
     let foreign = plan.found.iter().filter(|f| f.owner == Owner::Foreign);
@@ -72,6 +74,13 @@ pub async fn around(aws: &Aws, plan: &Plan) -> Around {
             why: "it bears our prefix and not our tag".to_owned(),
         })
         .collect();
+    let mut unseen = vec![];
+    let mut seen = |kind: &'static str, list: Result<Vec<String>>| {
+        list.unwrap_or_else(|error| {
+            unseen.push((kind, error.to_string()));
+            vec![]
+        })
+    };
     let vpcs = plan
         .found
         .iter()
@@ -96,34 +105,26 @@ pub async fn around(aws: &Aws, plan: &Plan) -> Around {
             ("instance", lists.6),
         ];
         for (kind, list) in lists {
-            let ids = list.unwrap_or_else(|error| {
-                tracing::debug!(kind, %error, "cannot be looked for");
-                vec![]
-            });
-            let others = ids.into_iter().filter(|id| !ours.contains(id.as_str()));
+            let others = seen(kind, list).into_iter().filter(|id| !ours.contains(id.as_str()));
             let why = format!("it is in {} and not of this stack", vpc.id);
             all.extend(others.map(|id| Unmanaged { kind: kind.to_owned(), id, why: why.clone() }));
         }
     }
     let (tables, profiles) = futures::join!(tables(aws), profiles(aws));
     for (kind, list) in [("table", tables), ("instance profile", profiles)] {
-        let ids = list.unwrap_or_else(|error| {
-            tracing::debug!(kind, %error, "cannot be looked for");
-            vec![]
-        });
         let found = |id: &String| plan.found.iter().any(|f| f.id == *id);
         let why = "it bears our prefix, and no part of the stack is called that";
-        all.extend(ids.into_iter().filter(|id| !found(id)).map(|id| Unmanaged {
+        all.extend(seen(kind, list).into_iter().filter(|id| !found(id)).map(|id| Unmanaged {
             kind: kind.to_owned(),
             id,
             why: why.to_owned(),
         }));
     }
     let ended = ended(aws).await.unwrap_or_else(|error| {
-        tracing::debug!(%error, "the instances cannot be read");
+        unseen.push(("running instance", error.to_string()));
         vec![]
     });
-    Around { unmanaged: all.into_iter().collect(), ended }
+    Around { unmanaged: all.into_iter().collect(), ended, unseen }
 }
 
 async fn groups(aws: &Aws, vpc: &str) -> Result<Vec<String>> {

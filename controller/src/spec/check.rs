@@ -1,6 +1,7 @@
 //! Rules that types cannot say. Each fault names the field and how to mend it.
 
 use super::{Billing, Cidr, PolybotStack, pattern::Pattern};
+use crate::kinds::log_group::DAYS;
 use std::collections::BTreeMap;
 
 /// Path, message and hint.
@@ -189,6 +190,14 @@ pub fn check(stack: &PolybotStack) -> Vec<Found> {
                 "billing: provisioned with provisioned: { read, write }, or neither",
             );
         }
+    }
+    if !DAYS.contains(&spec.log_retention_days) {
+        let days: Vec<_> = DAYS.iter().map(ToString::to_string).collect();
+        fault(
+            "spec.logRetentionDays",
+            format!("CloudWatch does not keep logs for {} days", spec.log_retention_days),
+            &format!("one of {}", days.join(", ")),
+        );
     }
     if spec.bucket.image_prefix.is_empty()
         || spec.bucket.image_prefix.contains('/')

@@ -56,7 +56,7 @@ impl Arns {
         let mut statements = self.pull().to_vec();
         statements.extend(self.log_group.as_ref().map(|group| {
             let group = format!("arn:aws:logs:{}:{}:log-group:{group}", self.region, self.account);
-            let actions = ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"];
+            let actions = ["logs:CreateLogStream", "logs:PutLogEvents"];
             allow("Logs", &actions, &[group.clone(), format!("{group}:*")])
         }));
         statements

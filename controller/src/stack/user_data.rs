@@ -109,7 +109,7 @@ fn run_script(Boot { service, logs, .. }: &Boot) -> String {
         // An instance whose log cannot be delivered goes on working.
         Logs::CloudWatch { region, group } => format!(
             "--log-driver awslogs --log-opt mode=non-blocking --log-opt awslogs-region={region} \\\n  \
-             --log-opt awslogs-create-group=true --log-opt awslogs-group={group} --log-opt awslogs-stream=\"$(cat /var/lib/cloud/data/instance-id)\""
+             --log-opt awslogs-group={group} --log-opt awslogs-stream=\"$(cat /var/lib/cloud/data/instance-id)\""
         ),
     };
     format!(

@@ -6,6 +6,7 @@ use controller::{
     engine::Input,
     kinds::{
         launch_template_version::{LaunchTemplateVersion, UserData},
+        log_group::LogGroup,
         role::Role,
     },
     stack::user_data::{Boot, Logs, template},
@@ -129,7 +130,7 @@ fn the_image_is_pulled_once_and_run_with_the_machine_kept_safe_from_it() {
 
     let (_, calls) = Instance::new(&user_data(CLOUD_WATCH)).run(run, "");
     let log = "--log-driver awslogs --log-opt mode=non-blocking --log-opt awslogs-region=us-east-1 \
-               --log-opt awslogs-create-group=true --log-opt awslogs-group=/talo-prod/yolo5 --log-opt awslogs-stream=";
+               --log-opt awslogs-group=/talo-prod/yolo5 --log-opt awslogs-stream=";
     assert!(calls[1].contains(log), "{calls:?}");
 }
 
@@ -148,6 +149,10 @@ fn the_spec_says_where_logs_go_and_only_then_may_instances_write_them() {
         for (address, role) in wanted.of::<Role>() {
             assert_eq!(role.policy.to_string().contains("logs:CreateLogStream"), allowed, "{address}");
         }
+        // The instances find their group, which keeps what it has for as long as the spec says and goes with the stack's data.
+        let groups: Vec<_> = wanted.of::<LogGroup>().map(|(_, g)| (g.name.as_str(), g.retention)).collect();
+        let both = [("/talo-local/polybot", Some(30)), ("/talo-local/yolo5", Some(30))];
+        assert_eq!(groups, if allowed { both.to_vec() } else { vec![] });
     }
 }
 

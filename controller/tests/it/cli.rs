@@ -158,11 +158,20 @@ async fn each_trouble_with_aws_is_told_with_the_call_and_the_mend() {
     aws.switch("refuse", serde_json::json!({})).await.unwrap();
 
     // Nobody is signed in.
-    let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
-    command.args(["plan", "-f", "specs/local.yaml"]).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_ENDPOINT_URL", aws.endpoint());
-    let said = text_of(&command.output().unwrap());
+    let stranger = |form: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
+        command.args(["plan", "-f", "specs/local.yaml", "-o", form]);
+        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        command.env_clear().env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_ENDPOINT_URL", aws.endpoint());
+        command.output().unwrap()
+    };
+    let said = text_of(&stranger("text"));
     assert!(said.contains("no credentials that work") && said.contains("hint: set AWS_PROFILE"), "{said}");
+    // Who reads a comment or a program's form has no terminal beside it.
+    let comment = text(&stranger("markdown").stdout);
+    assert!(comment.contains("| **local in us-east-1** | **not reached**: ") && comment.contains("set AWS_PROFILE"));
+    let form: serde_json::Value = serde_json::from_slice(&stranger("json").stdout).unwrap();
+    assert!(form["unreached"][0]["why"].as_str().unwrap().contains("no credentials that work"), "{form}");
 }
 
 fn text_of(output: &Output) -> String {

@@ -27,6 +27,7 @@ use controller::{
         lifecycle_hook::LifecycleHook,
         listener::Listener,
         load_balancer::LoadBalancer,
+        log_group::LogGroup,
         queue::Queue,
         repository::Repository,
         role::Role,
@@ -47,7 +48,7 @@ use controller::{
     },
     reconcile::{Allow, Connection, Goal},
     report::{Verdict, verdict},
-    spec::{Access, PolybotStack},
+    spec::{Access, Logs, PolybotStack},
 };
 use futures::{FutureExt, future::LocalBoxFuture};
 use local::telegram::{LocalTelegram, Options};
@@ -57,6 +58,7 @@ use std::collections::{BTreeMap, BTreeSet};
 fn full_spec() -> PolybotStack {
     let mut stack = local_spec();
     stack.spec.network.zones = 3;
+    stack.spec.logs = Logs::CloudWatch;
     let key = SSH_KEY;
     let access = serde_json::json!({ "ssh": { "cidrs": ["203.0.113.0/24"], "publicKey": key } });
     stack.spec.access = serde_json::from_value::<Access>(access).unwrap();
@@ -149,6 +151,8 @@ async fn each_field_that_hands_can_change_is_found_as_exactly_that_and_mended() 
     aws.secrets.update_secret().secret_id(&token).description("other").send().await.unwrap();
     s.insert("secret/telegram-token description".into());
     spoil::<Repository>(&c, &mut s, "polybot", "immutable", |v| v.immutable = false).await;
+    spoil::<LogGroup>(&c, &mut s, "yolo5", "retention", |v| v.retention = None).await;
+    spoil::<LogGroup>(&c, &mut s, "polybot", "retention", |v| v.retention = Some(1)).await;
     spoil::<LoadBalancer>(&c, &mut s, "bot", "subnets", |v| drop(v.subnets.pop())).await;
     spoil::<TargetGroup>(&c, &mut s, "polybot", "health", |v| v.health.path = "/other".into()).await;
     spoil::<Listener>(&c, &mut s, "https", "port", |v| v.port = 9443).await;
@@ -498,8 +502,8 @@ async fn other_target_group(aws: &Aws, vpc: &str) -> Arn {
 macro_rules! each_kind {
     ($kind:ident => $do:expr) => {
         each_kind!(@ $kind => $do; Vpc InternetGateway Subnet RouteTable SecurityGroup SecurityGroupRule Role InstanceProfile
-            Topic Subscription Queue Table Bucket Certificate Secret Repository LoadBalancer TargetGroup Listener DnsRecord
-            KeyPair LaunchTemplate LaunchTemplateVersion Alarm ScalingGroup Rollout LifecycleHook ScalingPolicy)
+            Topic Subscription Queue Table Bucket Certificate Secret Repository LogGroup LoadBalancer TargetGroup Listener
+            DnsRecord KeyPair LaunchTemplate LaunchTemplateVersion Alarm ScalingGroup Rollout LifecycleHook ScalingPolicy)
     };
     (@ $kind:ident => $do:expr; $($k:ident)*) => { $({ type $kind = $k; $do })* };
 }

@@ -147,6 +147,27 @@ async fn a_queue_cool_down_and_a_denied_service_hold_up_nothing_else() {
     settle(&connection).await;
 }
 
+/// The fleet's templates hold the queue's address. It is known only when the queue is there again, and is the same then.
+#[tokio::test]
+async fn a_queue_deleted_by_hand_comes_back_and_rolls_no_fleet() {
+    let world = World::new().await;
+    let c = world.converged(local_spec()).await;
+    let state = async || {
+        let versions = c.aws.ec2.describe_launch_template_versions().launch_template_name("talo-local-yolo5");
+        let refreshes = c.aws.autoscaling.describe_instance_refreshes().auto_scaling_group_name("talo-local-yolo5");
+        let (versions, refreshes) = (versions.send().await.unwrap(), refreshes.send().await.unwrap());
+        (versions.launch_template_versions().len(), refreshes.instance_refreshes().len())
+    };
+    let before = state().await;
+    let queue = c.aws.sqs.get_queue_url().queue_name("talo-local-identify").send().await.unwrap();
+    c.aws.sqs.delete_queue().queue_url(queue.queue_url.unwrap()).send().await.unwrap();
+    let told = plan(&c).await.to_string();
+    assert!(told.contains("IDENTIFY_QUEUE_URL=(known after queue/identify)"), "{told}");
+    settle(&c).await;
+    assert_eq!(writes(&plan(&c).await), Vec::<String>::new());
+    assert_eq!(state().await, before);
+}
+
 #[tokio::test]
 async fn a_hundred_passes_beside_an_autoscaler_at_work_write_nothing_and_a_hand_is_mended_in_one() {
     let world = World::new().await;

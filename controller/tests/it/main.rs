@@ -15,6 +15,7 @@ mod life;
 mod load;
 mod operator;
 mod permissions;
+mod plans;
 mod preflight;
 mod pure;
 mod reports;

@@ -5,7 +5,7 @@ use controller::{
     engine::Outcome,
     permissions::policy,
     reconcile::{Allow, Connection, Goal},
-    spec::PolybotStack,
+    spec::{Logs, PolybotStack},
 };
 use local::aws::ACCOUNT;
 use serde_json::Value;
@@ -44,6 +44,7 @@ fn sids(policy: &Value) -> Vec<String> {
 async fn the_policy_that_is_printed_is_enough_to_converge_repair_and_destroy() {
     let world = World::new().await;
     let mut spec = local_spec();
+    spec.spec.logs = Logs::CloudWatch;
     let full = policy(&spec, ACCOUNT, false);
     let c = connect_with(&world, spec.clone(), "controller", &full).await;
     once(&c).await;
@@ -68,7 +69,8 @@ async fn the_policy_that_is_printed_is_enough_to_converge_repair_and_destroy() {
 #[tokio::test]
 async fn no_statement_of_the_policy_can_be_left_out() {
     let world = World::new().await;
-    let spec = local_spec();
+    let mut spec = local_spec();
+    spec.spec.logs = Logs::CloudWatch;
     // What exists already is an account's zone; each try is a stack of its own.
     for (n, sid) in sids(&policy(&spec, ACCOUNT, false)).into_iter().filter(|s| !s.starts_with("Read")).enumerate() {
         let mut spec = spec.clone();
@@ -108,6 +110,13 @@ async fn drift_needs_every_statement_of_the_reading_policy_and_no_other() {
         let (code, text) = drift(&without(&read, &sid)).await;
         assert_eq!(code, Some(5), "without {sid}:\n{text}");
     }
+    // What may not be listed around the stack is told, and never taken for nothing.
+    let (_, text) = drift(&without(&read, "ReadSurroundings")).await;
+    for kind in ["NAT gateway", "VPC endpoint", "instance", "running instance"] {
+        let told = format!("unchecked ? unknown {kind}/*: what else is there cannot be looked for: ec2 Describe");
+        assert!(text.contains(&told), "{told}\n{text}");
+    }
+    assert_eq!(drift(&without(&read, "Explain")).await.0, Some(0));
 
     // Without a token the webhook and the secret cannot be checked; everything else is.
     give(&stack.world, "reader", &read).await;

@@ -85,7 +85,7 @@ fn is_own(headers: &HeaderMap) -> bool {
 impl IntoResponse for UserError {
     fn into_response(self) -> Response {
         let status = match &self {
-            Self::Unknown(_) => StatusCode::NOT_FOUND,
+            Self::Unknown(_) | Self::NoFile(_) => StatusCode::NOT_FOUND,
             Self::Refused(_) => StatusCode::BAD_REQUEST,
             Self::Late { .. } => StatusCode::REQUEST_TIMEOUT,
             Self::File(_) => StatusCode::INTERNAL_SERVER_ERROR,

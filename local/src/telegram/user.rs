@@ -21,6 +21,9 @@ pub enum UserError {
     /// There is no such bot, chat or message.
     #[error("there is no such {0}")]
     Unknown(&'static str),
+    /// The message holds no file.
+    #[error("the message holds no file, it says: {0}")]
+    NoFile(String),
     /// The app would not send this.
     #[error("the app would not send this: {0}")]
     Refused(String),

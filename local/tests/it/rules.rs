@@ -451,6 +451,45 @@ async fn a_table_changes_one_index_at_a_time_and_lists_are_in_order() {
     assert_eq!(code(two.send().await), "LimitExceededException");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_of_one_item_at_once_all_count_and_a_condition_holds_for_one() {
+    use aws_sdk_dynamodb::types::{
+        AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ReturnValue, ScalarAttributeType,
+    };
+    let aws = LocalAws::start().await.unwrap();
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws.config("us-east-1"));
+    let key = KeySchemaElement::builder().attribute_name("k").key_type(KeyType::Hash).build().unwrap();
+    let attribute = AttributeDefinition::builder().attribute_name("k").attribute_type(ScalarAttributeType::S);
+    let create = dynamodb.create_table().table_name("t").billing_mode(BillingMode::PayPerRequest).key_schema(key);
+    create.attribute_definitions(attribute.build().unwrap()).send().await.unwrap();
+    // A new item each time: the first writes are those that got lost.
+    for item in 0..8 {
+        let update = |number: usize| {
+            let update = dynamodb.update_item().table_name("t").key("k", AttributeValue::S(item.to_string()));
+            let update = update.update_expression("SET #p = :p ADD v :one").return_values(ReturnValue::AllNew);
+            update
+                .expression_attribute_names("#p", format!("part{number}"))
+                .expression_attribute_values(":p", AttributeValue::S("here".into()))
+                .expression_attribute_values(":one", AttributeValue::N("1".into()))
+                .send()
+        };
+        let mut written = futures::future::try_join_all((0..8).map(update)).await.unwrap();
+        written.sort_by_key(|w| w.attributes().unwrap().len());
+        // Key, version, and one more part in each answer.
+        for (before, answer) in written.iter().enumerate() {
+            let attributes = answer.attributes().unwrap();
+            assert_eq!(attributes.len(), before + 3);
+            assert_eq!(attributes["v"], AttributeValue::N((before + 1).to_string()));
+        }
+    }
+    let claim = |_| {
+        let put = dynamodb.put_item().table_name("t").item("k", AttributeValue::S("lease".into()));
+        put.condition_expression("attribute_not_exists(k)").send()
+    };
+    let claims = futures::future::join_all((0..16).map(claim)).await;
+    assert_eq!(claims.iter().filter(|claim| claim.is_ok()).count(), 1);
+}
+
 #[tokio::test]
 async fn rules_of_groups_have_descriptions_of_their_own_and_scanning_can_be_turned_off() {
     let net = net().await;

@@ -1,20 +1,12 @@
 //! Albums, whose photos come to either of two bot processes.
 
-use super::setting::{SOON, World, alike, colour_at, encoded, jpeg, plain};
-use image::{DynamicImage, ImageFormat};
-use local::telegram::{Attachment, Content, Message, Order, User};
+use super::setting::{World, alike, colour_at, encoded, jpeg, next, picture, plain};
+use image::ImageFormat;
+use local::telegram::{Attachment, Content, Order, User};
 
 const RED: [u8; 3] = [220, 30, 30];
 const GREEN: [u8; 3] = [30, 200, 40];
 const BLUE: [u8; 3] = [40, 60, 220];
-
-async fn next(user: &User) -> Message {
-    user.next_message(SOON).await.unwrap()
-}
-
-async fn picture(user: &User, message: &Message) -> DynamicImage {
-    image::load_from_memory(&user.download(message).await.unwrap()).unwrap()
-}
 
 fn photos(colours: &[[u8; 3]]) -> Vec<bytes::Bytes> {
     colours.iter().map(|colour| jpeg(120, 80, *colour).into()).collect()
@@ -119,7 +111,7 @@ async fn repeated_and_reordered_photos_end_in_one_picture() {
     world.telegram.release(Order::Reversed);
     for user in &users {
         let found = picture(user, &next(user).await).await;
-        assert_eq!(found.width(), 360);
+        assert_eq!(found.width(), 360, "{:#?}", world.telegram.deliveries());
         // In the order in which they were sent, not in which they came.
         assert!(alike(colour_at(&found, 60, 60), RED) && alike(colour_at(&found, 300, 60), BLUE));
     }

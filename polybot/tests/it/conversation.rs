@@ -1,21 +1,13 @@
 //! What a user writes, and what comes back: two bot processes, deliveries to either in turn.
 
-use super::setting::{SOON, World, alike, colour_at, encoded, jpeg, plain};
+use super::setting::{World, alike, colour_at, encoded, jpeg, next, picture, plain};
 use image::ImageFormat;
-use local::telegram::{Content, Message, User};
+use local::telegram::{Content, User};
 
 const ORANGE: [u8; 3] = [230, 120, 20];
 
-async fn next(user: &User) -> Message {
-    user.next_message(SOON).await.unwrap()
-}
-
 async fn says(user: &User) -> String {
     plain(next(user).await.text())
-}
-
-async fn picture(user: &User, message: &Message) -> image::DynamicImage {
-    image::load_from_memory(&user.download(message).await.unwrap()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

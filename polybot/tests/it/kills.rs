@@ -1,8 +1,8 @@
 //! A bot process dies in the middle: nothing is lost, and only what the promise names is said twice.
 
-use super::setting::{SOON, World, jpeg, plain};
+use super::setting::{World, jpeg, next, plain};
 use contract::Outcome;
-use local::telegram::{Fault, FaultKind, Message, User};
+use local::telegram::{Fault, FaultKind, User};
 
 const ORANGE: [u8; 3] = [230, 120, 20];
 
@@ -25,10 +25,6 @@ async fn kill_over_aws(world: &mut World, call: &str, user_does: impl Future<Out
 
 async fn send(user: &User, caption: &str) {
     user.send_photo(jpeg(320, 240, ORANGE), caption).await.unwrap();
-}
-
-async fn next(user: &User) -> Message {
-    user.next_message(SOON).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,6 +13,7 @@ mod albums;
 mod conversation;
 mod filters;
 mod kills;
+mod load;
 mod pictures;
 mod predictions;
 mod random;

@@ -16,7 +16,7 @@ use contract::{Answer, Job, Outcome, VERSION, env};
 use image::{ImageFormat, Rgb, RgbImage};
 use local::{
     aws::LocalAws,
-    telegram::{LocalTelegram, Options},
+    telegram::{LocalTelegram, Message, Options, User},
 };
 use std::{
     io::Cursor,
@@ -137,7 +137,9 @@ impl World {
     }
 
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_polybot"));
+        // What is measured is the program that is shipped.
+        let program = std::env::var_os("POLYBOT").unwrap_or_else(|| env!("CARGO_BIN_EXE_polybot").into());
+        let mut command = Command::new(program);
         command.args(&self.flags).env_clear().envs(self.env()).kill_on_drop(true);
         command.stderr(Stdio::piped()).stdout(Stdio::null()).stdin(Stdio::null());
         command
@@ -343,6 +345,16 @@ async fn forward(
 }
 
 /// A picture of one colour with a dark upper left corner.
+/// The bot's next message to a user.
+pub async fn next(user: &User) -> Message {
+    user.next_message(SOON).await.unwrap()
+}
+
+/// The picture that a message holds.
+pub async fn picture(user: &User, message: &Message) -> image::DynamicImage {
+    image::load_from_memory(&user.download(message).await.unwrap()).unwrap()
+}
+
 pub fn jpeg(width: u32, height: u32, colour: [u8; 3]) -> Vec<u8> {
     encoded(width, height, colour, ImageFormat::Jpeg)
 }

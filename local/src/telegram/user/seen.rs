@@ -35,7 +35,7 @@ impl User {
 
     /// The content of a message's photo (its largest size) or document.
     pub async fn download(&self, message: &Message) -> Result<Bytes, UserError> {
-        let file = message.file().ok_or(UserError::Unknown("file"))?;
+        let file = message.file().ok_or_else(|| UserError::NoFile(message.text().to_owned()))?;
         Ok(self.shared.files.read(&file.unique_id).await?)
     }
 

@@ -1,6 +1,7 @@
-//! CloudWatch, as far as alarms need it: signed calls of the JSON form of its API
-//! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/>). Its SDK speaks CBOR, and would bring a second HTTP
-//! stack, an encoder and big decimals for five calls.
+//! CloudWatch and its logs, as far as alarms and log groups need them: signed calls of the JSON form of their APIs
+//! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/>,
+//! <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/>). The SDK of the first speaks CBOR, and would bring a
+//! second HTTP stack, an encoder and big decimals for five calls; that of the second is large for seven.
 
 use super::{Error, Reason, Result};
 use aws_config::SdkConfig;
@@ -15,22 +16,45 @@ use std::time::{Duration, SystemTime};
 /// Tries of one call, the first included; as the SDKs are set.
 const TRIES: u32 = 4;
 
-/// A client of one region.
+/// A service whose API takes and gives JSON.
+#[derive(Clone, Copy, Debug)]
+struct Service {
+    /// As errors, metrics and IAM call it.
+    name: &'static str,
+    /// As host names and signatures call it.
+    signs_as: &'static str,
+    /// What stands before the operation in the target's header.
+    target: &'static str,
+}
+
+/// A client of one service in one region.
 #[derive(Clone, Debug)]
-pub struct CloudWatch {
+pub struct JsonClient {
+    service: Service,
     http: reqwest::Client,
     url: String,
     region: String,
     credentials: Option<SharedCredentialsProvider>,
 }
 
-impl CloudWatch {
-    /// A client with the settings of the SDKs, over these connections. Asks AWS nothing.
-    pub fn new(config: &SdkConfig, http: reqwest::Client) -> Self {
+impl JsonClient {
+    /// CloudWatch, with the settings of the SDKs, over these connections. Asks AWS nothing.
+    pub fn cloudwatch(config: &SdkConfig, http: reqwest::Client) -> Self {
+        let target = "GraniteServiceVersion20100801";
+        Self::new(Service { name: "cloudwatch", signs_as: "monitoring", target }, config, http)
+    }
+
+    /// CloudWatch's logs, likewise.
+    pub fn logs(config: &SdkConfig, http: reqwest::Client) -> Self {
+        Self::new(Service { name: "logs", signs_as: "logs", target: "Logs_20140328" }, config, http)
+    }
+
+    fn new(service: Service, config: &SdkConfig, http: reqwest::Client) -> Self {
         let region = config.region().map(ToString::to_string).unwrap_or_default();
         let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let own = || format!("https://monitoring.{region}.{domain}");
+        let own = || format!("https://{}.{region}.{domain}", service.signs_as);
         Self {
+            service,
             http,
             url: config.endpoint_url().map_or_else(own, ToOwned::to_owned),
             credentials: config.credentials_provider(),
@@ -54,10 +78,10 @@ impl CloudWatch {
     }
 
     async fn once(&self, operation: &str, body: &Value) -> Result<Value> {
-        let fault = |code: &str, message: String| Error::answered("cloudwatch", operation, code, message);
+        let fault = |code: &str, message: String| Error::answered(self.service.name, operation, code, message);
         let unreachable = |e: &dyn std::fmt::Display| fault("", e.to_string());
         let body = body.to_string();
-        let target = format!("GraniteServiceVersion20100801.{operation}");
+        let target = format!("{}.{operation}", self.service.target);
         let headers = [("content-type", "application/x-amz-json-1.0"), ("x-amz-target", target.as_str())];
         let provider =
             self.credentials.as_ref().ok_or_else(|| fault("CredentialsNotFound", "no credentials".into()))?;
@@ -67,7 +91,7 @@ impl CloudWatch {
         let params = SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
-            .name("monitoring")
+            .name(self.service.signs_as)
             .time(SystemTime::now())
             .settings(SigningSettings::default())
             .build()
@@ -86,7 +110,7 @@ impl CloudWatch {
         let answer = request.send().await.map_err(|e| unreachable(&e))?;
         let status = answer.status();
         let labels = [
-            ("service", "cloudwatch".to_owned()),
+            ("service", self.service.name.to_owned()),
             ("operation", operation.to_owned()),
             ("status", status.as_u16().to_string()),
         ];
