@@ -7,6 +7,7 @@ import io
 import json
 import re
 import select
+import sys
 import threading
 import time
 import urllib.parse
@@ -30,6 +31,8 @@ DATA = re.compile("(Message|MessageBatch|Visibility|Item)$")
 SWITCHES = {
     # Logical seconds in a real one for scaling groups (fleets.py); 0 stops them until somebody advances the clock.
     "clock_rate": 600.0,
+    # Seconds after which Python lets another thread go on. Next to nothing shows what two calls at once do to each other.
+    "thread_switch": 0.005,
     # Logical seconds until an instance is healthy, and until one that is not is given up (AWS: about an hour).
     "boot_seconds": 60.0,
     "health_patience": 600.0,
@@ -845,6 +848,7 @@ class Control:
             # What has passed by now was at the old rate.
             fleets.control("/_local/fleet", {})
             SWITCHES.update(body)
+            sys.setswitchinterval(SWITCHES["thread_switch"])
             return answer(start_response, "200 OK", SWITCHES)
         told = fleets.control(path, body)
         if told is not None:
