@@ -18,10 +18,7 @@ pub(super) async fn run(args: &DriftArgs) -> anyhow::Result<ExitCode> {
         Report::of(connection, &plan).into_drift(connection, &plan).await
     });
     let reports: Vec<Report> = stream::iter(looks).buffered(STACKS_AT_ONCE).collect().await;
-    let code = match unreached.is_empty() {
-        true => report::drift_code(reports.iter().flat_map(Report::verdicts)),
-        false => 1,
-    };
+    let code = if unreached.is_empty() { report::drift_code(reports.iter().flat_map(Report::verdicts)) } else { 1 };
     let file = args.specs.files.first().map(|f| f.display().to_string()).unwrap_or_default();
     let document = Document::new("drift", code, reports, unreached);
     let markdown = || markdown::markdown(Topic::Drift, &document, &[]);

@@ -86,7 +86,9 @@ fn merge(into: &mut Value, patch: &Value) {
 
 fn spec(patches: &[&Value]) -> PolybotStack {
     let mut tree = serde_json::to_value(local_spec()).unwrap();
-    patches.iter().for_each(|patch| merge(&mut tree, patch));
+    for patch in patches {
+        merge(&mut tree, patch);
+    }
     serde_json::from_value(tree).unwrap()
 }
 
@@ -152,9 +154,10 @@ async fn planned(scenario: &Scenario) -> String {
         observed.found.retain(|f| f.address.kind != kind);
         observed.unknown.insert(kind, "denied".to_owned());
     }
-    let (goal, wanted) = match scenario.destroy {
-        true => (Goal::Destroy, Wanted::default()),
-        false => (Goal::Converge, twins(&stack::stack(&spec, &facts))),
+    let (goal, wanted) = if scenario.destroy {
+        (Goal::Destroy, Wanted::default())
+    } else {
+        (Goal::Converge, twins(&stack::stack(&spec, &facts)))
     };
     let allow = Allow { with_data: scenario.with_data.clone(), replace: scenario.replace.clone() };
     let report = Report::of(&connection, &connection.plan_of(goal, &allow, &wanted, &observed));
@@ -208,8 +211,8 @@ async fn each_scenario_comes_to_its_plan() {
         }
         if std::env::var_os("BLESS").is_some() {
             let (head, _) = text.split_once("plan: |\n").unwrap();
-            let lines: String = plan.lines().map(|line| format!("  {line}\n")).collect();
-            fs::write(&path, format!("{head}plan: |\n{lines}")).unwrap();
+            let plan = plan.trim_end().replace('\n', "\n  ");
+            fs::write(&path, format!("{head}plan: |\n  {plan}\n")).unwrap();
         }
         writeln!(wrong, "{name} should come to\n{}\nand comes to\n{plan}", scenario.plan).unwrap();
     }
