@@ -111,7 +111,7 @@ const TOLERANCE: f32 = 1e-3;
 
 /// A loaded model.
 pub struct Detector {
-    /// tract's; none where our kernels run all of it, for it holds the weights once more.
+    /// tract's; none where our kernels run all of it.
     model: Option<InferenceModel>,
     /// Height and width, where the model takes only one size.
     fixed: Option<(u32, u32)>,
