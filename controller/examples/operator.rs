@@ -38,7 +38,7 @@ async fn telegram() -> String {
     ) -> Json<Value> {
         let mut hooks = hooks.lock().unwrap();
         let field = |name: &str| {
-            let part = body.split_once(&format!("name=\"{name}\"\r\n"))?.1.split_once("\r\n\r\n")?.1;
+            let part = body.split_once(&format!("name=\"{name}\"\r\n\r\n"))?.1;
             Some(part.split("\r\n").next()?.to_owned())
         };
         if method == "setWebhook" {
@@ -87,13 +87,15 @@ fn usage(child: &Child) -> (f64, f64, f64) {
     (field("VmRSS:"), field("VmHWM:"), ticks / 100.0)
 }
 
-fn ready(kube: &LocalKube) -> usize {
+/// How many stacks are ready, and what one of the others says of itself.
+fn ready(kube: &LocalKube) -> (usize, String) {
+    let all = kube.list(STACKS);
     let is = |s: &&Value| {
-        s["status"]["conditions"]
-            .as_array()
-            .is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
+        let conditions = s["status"]["conditions"].as_array();
+        conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
     };
-    kube.list(STACKS).iter().filter(is).count()
+    let open = all.iter().find(|s| !is(s)).map(|s| s["status"]["conditions"].to_string());
+    (all.iter().filter(is).count(), open.unwrap_or_default())
 }
 
 #[tokio::main]
@@ -121,9 +123,13 @@ async fn main() {
     let mut operator = operator.stdout(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
     // Nothing tells when all are ready but the statuses.
-    while ready(&kube) < stacks {
-        tokio::time::sleep(Duration::from_secs(2)).await;
-        eprint!("\r{} of {stacks} ready after {} s ", ready(&kube), begun.elapsed().as_secs());
+    loop {
+        let (ready, open) = ready(&kube);
+        if ready == stacks {
+            break;
+        }
+        eprintln!("{ready} of {stacks} ready after {} s; of the others one says {open}", begun.elapsed().as_secs());
+        tokio::time::sleep(Duration::from_secs(10)).await;
     }
     let making = begun.elapsed();
     // Until the first looks at rest are over.
