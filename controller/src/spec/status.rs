@@ -30,10 +30,10 @@ pub struct PolybotStackStatus {
     /// What the operator would do, where it does not do it by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<PlanStatus>,
-    /// The approved plan that is being carried out.
+    /// The approved plan that is being carried out, or was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved: Option<Approved>,
-    /// When the last pass began.
+    /// When the last pass ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_pass: Option<Time>,
     /// When the next one is due, if nothing changes before.
@@ -79,7 +79,7 @@ pub struct PlanStatus {
     pub more: u32,
 }
 
-/// An approved plan that is being carried out.
+/// An approved plan that is being carried out, or was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Approved {
@@ -87,6 +87,9 @@ pub struct Approved {
     pub digest: String,
     /// Generation of the spec that it was made from: another spec needs another approval.
     pub generation: i64,
-    /// What it may write: each address, and whether what lives there may go.
+    /// What it may write: each address, and whether what lives there may go. Nothing more once it is done with.
     pub consent: Consent,
+    /// Whether it is done with. An approval is good for once: the annotation has to be set anew for the same plan.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub done: bool,
 }

@@ -32,7 +32,8 @@ fn the_chart_is_of_one_piece_with_the_program() {
         String::from_utf8(printed.stdout).unwrap(),
         std::fs::read_to_string(chart().join("files/crd.yaml")).unwrap()
     );
-    is("README.md", &readme(&std::fs::read_to_string(chart().join("values.yaml")).unwrap()));
+    let read = |file: &str| std::fs::read_to_string(chart().join(file)).unwrap();
+    is("README.md", &readme(&read("README.md"), &read("values.yaml")));
 }
 
 #[test]
@@ -75,13 +76,11 @@ pub fn allowed() -> BTreeSet<String> {
 }
 
 /// Every value with its default and its comment.
-fn readme(values: &str) -> String {
-    let mut text = "# polybot-controller\n\nThe operator that builds and keeps Polybot stacks on AWS, and the PolybotStack resource.\n\n    \
-        helm install polybot charts/polybot-controller --namespace polybot --create-namespace \\\n      \
-        --set image.repository=<registry>/polybot-controller --set aws.roleArn=<role>\n\n\
-        `controller iam-policy -f <spec>` prints what that role must be allowed. An upgrade upgrades the CRD; uninstalling keeps it.\n\n\
-        ## Values\n\nMade from `values.yaml` by `make chart`.\n\n| value | default | what it is |\n|---|---|---|\n"
-        .to_owned();
+fn readme(old: &str, values: &str) -> String {
+    let (by_hand, _) = old.split_once("## Values\n").unwrap();
+    let mut text = format!(
+        "{by_hand}## Values\n\nMade from `values.yaml` by `make chart`.\n\n| value | default | what it is |\n|---|---|---|\n"
+    );
     let (mut section, mut about) = (String::new(), None::<String>);
     let mut described = 0;
     for line in values.lines() {
