@@ -9,7 +9,7 @@ use crate::{
     detect::{
         Detection, Thresholds,
         decode::{self, ANCHORS, Candidate, STRIDES},
-        letterbox::{Placement, letterbox, letterbox_into},
+        letterbox::{Placement, SIDE, letterbox, letterbox_into},
         nms,
     },
 };
@@ -47,7 +47,7 @@ pub enum ModelError {
     /// It is another network.
     #[error(
         "{path} is no YOLOv5 for the 80 classes of COCO: found {found}; expected an input [1, 3, height, width] and either \
-             three heads [1, 255, rows, columns] or one output [1, N, 85]"
+             three heads [1, 255, rows, columns] or one output [1, N, 85]; `make model` makes one"
     )]
     Other {
         /// Which file.
@@ -172,7 +172,8 @@ impl Detector {
             return Ok(detector);
         }
         let isa = options.isa.or_else(|| Isa::all().first().copied()).unwrap_or(Isa::Portable);
-        detector.fast = Fast::new(typed, isa, options.threads).map_err(unusable)?;
+        let usual = fixed.map_or((SIDE, SIDE), |(height, width)| (width, height));
+        detector.fast = Fast::new(typed, usual, isa, options.threads).map_err(unusable)?;
         match (detector.fast.is_some(), options.backend) {
             (false, Backend::Fast) => {
                 let why = "nothing of it is a convolution that --backend fast knows; use --backend auto".to_owned();

@@ -8,7 +8,7 @@
 
 use super::{
     epilogue::Finish,
-    kernel::{Around, Kernel, Packed},
+    kernel::{Around, Kernel, Weights},
     layout::{Floats, Source, Target},
     simd::{Simd, Work, dot},
 };
@@ -28,8 +28,6 @@ pub struct Scratch {
 pub struct Strip<'a> {
     /// What to convolve with.
     pub kernel: &'a Kernel,
-    /// Its weights for the algorithm.
-    pub packed: &'a Packed,
     /// The input.
     pub x: Source<'a>,
     /// The rows of the output.
@@ -38,6 +36,21 @@ pub struct Strip<'a> {
     pub around: Around<'a>,
     /// The thread's own.
     pub scratch: &'a mut Scratch,
+}
+
+/// Weights of so many inputs, outputs and taps as `[panel][tap][input][output of the panel]`.
+pub fn pack(weights: &Weights, (inputs, outputs): (usize, usize), taps: usize, panel: usize) -> Floats {
+    let mut all = Floats::zeros(outputs.div_ceil(panel) * taps * inputs * panel);
+    for output in 0..outputs {
+        let row = weights.row(output);
+        let to = &mut all[output / panel * taps * inputs * panel..];
+        for input in 0..inputs {
+            for tap in 0..taps {
+                to[(tap * inputs + input) * panel + output % panel] = row[input * taps + tap];
+            }
+        }
+    }
+    all
 }
 
 /// [`Strip`], by the definition.
@@ -51,7 +64,7 @@ impl Work for Direct<'_> {
 
     #[inline(always)]
     fn with<S: Simd>(self, s: S) {
-        let Strip { kernel, packed, x, y, around: Around { silu, residual, before }, scratch } = self.0;
+        let Strip { kernel, x, y, around: Around { silu, residual, before }, scratch } = self.0;
         let (geometry, form) = (&kernel.geometry, x.image);
         let (high, wide) = geometry.size;
         // Where all channels of a pixel are read, a row of the kernel is one run of floats.
@@ -80,7 +93,8 @@ impl Work for Direct<'_> {
             }
             let before = before.map(|(image, _)| (image.data, &add[..]));
             let finish = Finish { bias: Some(&kernel.bias), before, silu, residual };
-            let product = Product { x: x.data, rows: from, taps: &taps, channels, w: packed, outputs: kernel.outputs };
+            let product =
+                Product { x: x.data, rows: from, taps: &taps, channels, w: &kernel.packed, outputs: kernel.outputs };
             product.store(s, y.data, to, &finish);
         }
     }

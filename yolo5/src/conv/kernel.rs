@@ -1,16 +1,12 @@
 //! A convolution's numbers: its geometry, and its weights packed for the ways there are to compute it.
 
 use super::{
-    direct::{Direct, Scratch, Strip},
+    direct::{self, Direct, Scratch, Strip},
     layout::{Floats, Source, Target, strips},
     simd::Isa,
     winograd::{self, Scheme, Winograd},
 };
-use std::{
-    collections::HashMap,
-    ops::Range,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{ops::Range, sync::Arc};
 
 /// How a convolution moves over its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,18 +39,6 @@ impl Geometry {
     }
 }
 
-/// How a convolution is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// By its definition, as a matrix product.
-    Direct,
-    /// With fewer multiplications, so many tiles at once.
-    Winograd(Scheme, usize),
-}
-
-/// Weights as [`winograd::run`](super::winograd) or [`direct`](super::direct) read them.
-pub type Packed = Arc<Floats>;
-
 /// A convolution of `inputs` channels to `outputs` channels. Made once, and shared by all plans and streams.
 pub struct Kernel {
     /// How it moves.
@@ -65,10 +49,11 @@ pub struct Kernel {
     pub outputs: usize,
     /// One for each output, and zeros up to a whole panel.
     pub bias: Vec<f32>,
-    /// Which instructions the weights are packed for.
-    pub isa: Isa,
-    weights: Weights,
-    packed: Mutex<HashMap<Option<Scheme>, Packed>>,
+    /// By which transform it is computed; by its definition where there is none.
+    pub scheme: Option<Scheme>,
+    /// Its weights, as [`winograd`] or [`direct`](super::direct) read them: the only copy.
+    pub packed: Floats,
+    isa: Isa,
 }
 
 /// Floats that somebody else may hold too.
@@ -76,7 +61,7 @@ pub type Shared = Arc<dyn AsRef<[f32]> + Send + Sync>;
 
 /// Weights of a convolution, `[outputs][inputs][rows][columns]`: those of several convolutions one after the other, or of some
 /// inputs only.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Weights {
     /// Each with the number of its outputs.
     parts: Vec<(Shared, usize)>,
@@ -106,7 +91,8 @@ impl Weights {
         self
     }
 
-    fn row(&self, mut output: usize) -> &[f32] {
+    /// Those of an output, `[inputs][rows][columns]`.
+    pub fn row(&self, mut output: usize) -> &[f32] {
         for (part, outputs) in &self.parts {
             if output < *outputs {
                 return &(**part).as_ref()[output * self.row..][self.used.clone()];
@@ -129,11 +115,22 @@ pub struct Around<'a> {
 }
 
 impl Kernel {
-    /// A kernel from its weights and one bias for each output.
-    pub fn new(geometry: Geometry, inputs: usize, mut bias: Vec<f32>, weights: Weights, isa: Isa) -> Self {
-        let outputs = bias.len();
-        bias.resize(outputs.next_multiple_of(isa.panel()), 0.0);
-        Self { geometry, inputs, outputs, bias, isa, weights, packed: Mutex::default() }
+    /// A kernel from its weights and one bias for each output. `scheme` must fit the geometry.
+    pub fn new(
+        geometry: Geometry,
+        inputs: usize,
+        mut bias: Vec<f32>,
+        weights: &Weights,
+        scheme: Option<Scheme>,
+        isa: Isa,
+    ) -> Self {
+        let (outputs, panel) = (bias.len(), isa.panel());
+        bias.resize(outputs.next_multiple_of(panel), 0.0);
+        let packed = match scheme {
+            None => direct::pack(weights, (inputs, outputs), geometry.size.0 * geometry.size.1, panel),
+            Some(scheme) => winograd::pack(weights, (inputs, outputs), scheme, panel),
+        };
+        Self { geometry, inputs, outputs, bias, scheme, packed, isa }
     }
 
     /// Multiplications and additions for an output of so many pixels.
@@ -141,68 +138,14 @@ impl Kernel {
         2 * pixels * self.inputs * self.outputs * self.geometry.size.0 * self.geometry.size.1
     }
 
-    /// The algorithms that can compute it.
-    pub fn schemes(&self) -> Vec<Scheme> {
-        Scheme::ALL.into_iter().filter(|scheme| scheme.fits(&self.geometry)).collect()
-    }
-
-    /// The weights for an algorithm; packed when first asked for.
-    pub fn packed(&self, algorithm: Algorithm) -> Packed {
-        let scheme = match algorithm {
-            Algorithm::Direct => None,
-            Algorithm::Winograd(scheme, _) => Some(scheme),
-        };
-        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        let pack = || Arc::new(scheme.map_or_else(|| self.pack_direct(), |scheme| winograd::pack(self, scheme)));
-        packed.entry(scheme).or_insert_with(pack).clone()
-    }
-
-    /// Drops packed weights that nobody else holds: of algorithms that were only tried.
-    pub fn forget_unused(&self) {
-        let mut packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
-        packed.retain(|_, weights| Arc::strong_count(weights) > 1);
-    }
-
-    /// `[panel][tap][input][output of the panel]`.
-    fn pack_direct(&self) -> Floats {
-        let (panel, taps) = (self.isa.panel(), self.geometry.size.0 * self.geometry.size.1);
-        let mut all = Floats::zeros(self.outputs.div_ceil(panel) * taps * self.inputs * panel);
-        for output in 0..self.outputs {
-            let row = self.weights.row(output);
-            let to = &mut all[output / panel * taps * self.inputs * panel..];
-            for input in 0..self.inputs {
-                for tap in 0..taps {
-                    to[(tap * self.inputs + input) * panel + output % panel] = row[input * taps + tap];
-                }
-            }
-        }
-        all
-    }
-
-    /// The 3x3 weights of an output, nine for each input.
-    pub fn nines(&self, output: usize) -> impl Iterator<Item = &[f32; 9]> {
-        self.weights.row(output).as_chunks::<9>().0.iter()
-    }
-
-    /// Convolves x into y, in as many strips and threads as there are scratches.
-    pub fn run(
-        &self,
-        algorithm: Algorithm,
-        packed: &Packed,
-        x: Source<'_>,
-        y: Target<'_>,
-        around: Around<'_>,
-        scratches: &mut [Scratch],
-    ) {
-        let step = match algorithm {
-            Algorithm::Direct => 1,
-            Algorithm::Winograd(scheme, _) => scheme.outputs(),
-        };
+    /// Convolves x into y, in as many strips and threads as there are scratches. A transform takes so many tiles at once.
+    pub fn run(&self, tiles: usize, x: Source<'_>, y: Target<'_>, around: Around<'_>, scratches: &mut [Scratch]) {
+        let step = self.scheme.map_or(1, Scheme::outputs);
         let strip = |(y, scratch)| {
-            let strip = Strip { kernel: self, packed, x, y, around, scratch };
-            match algorithm {
-                Algorithm::Direct => self.isa.run(Direct(strip)),
-                Algorithm::Winograd(scheme, tiles) => self.isa.run(Winograd { strip, scheme, tiles }),
+            let strip = Strip { kernel: self, x, y, around, scratch };
+            match self.scheme {
+                None => self.isa.run(Direct(strip)),
+                Some(scheme) => self.isa.run(Winograd { strip, scheme, tiles }),
             }
         };
         let threads = scratches.len().min(self.operations(y.rows * y.image.width) / WORTH_A_THREAD).max(1);

@@ -4,8 +4,8 @@
 use super::{
     direct::Scratch,
     fuse::fuse,
-    graph::{Graph, Node, Value},
-    kernel::{Algorithm, Around, Kernel, Packed},
+    graph::{Conv, Graph, Node, Value},
+    kernel::{Around, Kernel},
     layout::{Floats, Source, Target},
     place::{Held, Place, Places, place},
     pool::{self, Activate, Area},
@@ -23,20 +23,19 @@ pub struct Network {
 }
 
 impl Network {
-    /// Rewrites the graph so that it computes the same with less work.
-    pub fn new(graph: Graph, isa: Isa) -> Self {
-        let graph = fuse(graph);
-        let kernel = |node: &Node| match node {
-            Node::Conv(c) => Some(Kernel::new(c.geometry, graph.channels[c.x], c.bias.clone(), c.weights.clone(), isa)),
-            _ => None,
+    /// Rewrites the graph so that it computes the same with less work, and packs its weights for the transforms that are likely
+    /// the fastest for an input of this height and width. Nothing of the graph's own weights is kept.
+    pub fn new(graph: Graph, usual: (usize, usize), isa: Isa) -> Self {
+        let mut graph = fuse(graph);
+        let (sizes, channels) = (graph.sizes(usual), &graph.channels);
+        let kernel = |node: &mut Node| {
+            let Node::Conv(conv) = node else { return None };
+            let (inputs, outputs, weights) = (channels[conv.x], conv.bias.len(), std::mem::take(&mut conv.weights));
+            let scheme = tune::scheme(&conv.geometry, (inputs, outputs), sizes[conv.ys[0]]);
+            Some(Kernel::new(conv.geometry, inputs, conv.bias.clone(), &weights, scheme, isa))
         };
-        let kernels = graph.nodes.iter().map(kernel).collect();
+        let kernels = graph.nodes.iter_mut().map(kernel).collect();
         Self { graph, kernels, isa }
-    }
-
-    /// Drops packed weights that no plan uses.
-    pub fn forget_unused(&self) {
-        self.kernels.iter().flatten().for_each(Kernel::forget_unused);
     }
 
     /// How many convolutions it has.
@@ -70,8 +69,8 @@ pub struct Plan {
     places: Places,
     /// Of each value, its height and width.
     sizes: Vec<(usize, usize)>,
-    /// Of the nodes that are convolutions.
-    algorithms: Vec<Option<(Algorithm, Packed)>>,
+    /// How many tiles a convolution has in work at once; nothing of the other nodes.
+    tiles: Vec<Option<usize>>,
 }
 
 /// An output, pixel by pixel.
@@ -124,16 +123,13 @@ pub struct About {
 }
 
 impl Plan {
-    /// A plan for an input of this height and width, with the algorithms that are likely the fastest.
+    /// A plan for an input of this height and width.
     pub fn new(network: Arc<Network>, input: (usize, usize)) -> Self {
         let (places, sizes) = (place(&network.graph, input), network.graph.sizes(input));
-        let algorithm = |(node, kernel): (&Node, &Option<Kernel>)| {
-            let (kernel, y) = (kernel.as_ref()?, node.writes()[0]);
-            let algorithm = tune::guess(kernel, sizes[y]);
-            Some((algorithm, kernel.packed(algorithm)))
-        };
-        let algorithms = network.graph.nodes.iter().zip(&network.kernels).map(algorithm).collect();
-        Self { network, places, sizes, algorithms }
+        let tiles =
+            |(node, kernel): (&Node, &Option<Kernel>)| Some(tune::at_once(kernel.as_ref()?, sizes[node.writes()[0]]));
+        let tiles = network.graph.nodes.iter().zip(&network.kernels).map(tiles).collect();
+        Self { network, places, sizes, tiles }
     }
 
     /// Steps that a run has.
@@ -183,17 +179,14 @@ impl Plan {
         let area = |value: &Value| self.area(*value);
         match node {
             Node::Conv(conv) => {
-                let (Some(kernel), Some((algorithm, packed))) = (&self.network.kernels[step], &self.algorithms[step])
-                else {
-                    return;
-                };
+                let (Some(kernel), Some(tiles)) = (&self.network.kernels[step], self.tiles[step]) else { return };
                 let y = conv.ys[0];
                 if let (Some(from), Some(to)) = (conv.residual.and_then(|r| self.area(r)), self.area(y))
                     && self.places.values[y] != conv.residual.and_then(|r| self.places.values[r])
                 {
                     pool::repeat(images, from, to, 1);
                 }
-                self.convolve(step, kernel, *algorithm, packed, images, scratches);
+                self.convolve(conv, kernel, tiles, images, scratches);
             }
             Node::Pool { x, y, geometry } => {
                 let (Some(x), Some(y)) = (area(x), area(y)) else { return };
@@ -228,16 +221,7 @@ impl Plan {
         }
     }
 
-    fn convolve(
-        &self,
-        step: usize,
-        kernel: &Kernel,
-        algorithm: Algorithm,
-        packed: &Packed,
-        images: &mut [f32],
-        scratches: &mut [Scratch],
-    ) {
-        let Node::Conv(conv) = &self.network.graph.nodes[step] else { return };
+    fn convolve(&self, conv: &Conv, kernel: &Kernel, tiles: usize, images: &mut [f32], scratches: &mut [Scratch]) {
         let (Some((x, from)), Some((y, to))) = (self.held(conv.x), self.held(conv.ys[0])) else { return };
         let before = conv.before.and_then(|(value, times)| Some((self.held(value)?, times)));
         let image = to.image;
@@ -254,7 +238,7 @@ impl Plan {
         };
         let source = Source { data, image: from.image, channel: x.channel };
         let target = Target { data: out, image, channel: y.channel, first: 0, rows: image.height };
-        kernel.run(algorithm, packed, source, target, around, scratches);
+        kernel.run(tiles, source, target, around, scratches);
     }
 
     fn held(&self, value: Value) -> Option<(Place, Held)> {
@@ -289,10 +273,10 @@ impl Plan {
             Node::Add { .. } => "add".to_owned(),
             Node::Silu { .. } => "silu".to_owned(),
         };
-        let how = match &self.algorithms[step] {
-            Some((Algorithm::Direct, _)) => "direct".to_owned(),
-            Some((Algorithm::Winograd(scheme, tiles), _)) => format!("{}({tiles})", scheme.name()),
-            None => String::new(),
+        let how = match (&self.network.kernels[step], self.tiles[step]) {
+            (Some(Kernel { scheme: Some(scheme), .. }), Some(tiles)) => format!("{}({tiles})", scheme.name()),
+            (Some(_), _) => "direct".to_owned(),
+            (None, _) => String::new(),
         };
         let operations = self.network.kernels[step].as_ref().map_or(0, |k| k.operations(size.0 * size.1));
         About { name, size, how, operations }

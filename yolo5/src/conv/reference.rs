@@ -2,9 +2,10 @@
 
 use super::{
     direct::Scratch,
-    kernel::{Algorithm, Around, Geometry, Kernel, Weights},
+    kernel::{Around, Geometry, Kernel, Weights},
     layout::{Floats, Image, Source, Target},
     simd::Isa,
+    winograd::Scheme,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -118,10 +119,11 @@ fn check(case: &Case) {
     #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
     let room = 2e-6 * (inputs * high * wide) as f64 + 2e-5;
     for isa in Isa::all() {
-        let kernel = Kernel::new(geometry, inputs, bias.clone(), Weights::new(Arc::new(weights.clone()), outputs), isa);
-        let winograd =
-            kernel.schemes().into_iter().flat_map(|s| [Algorithm::Winograd(s, 3), Algorithm::Winograd(s, 24)]);
-        for algorithm in winograd.filter(|_| !case.before).chain([Algorithm::Direct]) {
+        let schemes = Scheme::ALL.into_iter().filter(|s| s.fits(&geometry) && !case.before);
+        let winograd = schemes.flat_map(|s| [(Some(s), 3), (Some(s), 24)]);
+        for (scheme, tiles) in winograd.chain([(None, 1)]) {
+            let held = Weights::new(Arc::new(weights.clone()), outputs);
+            let kernel = Kernel::new(geometry, inputs, bias.clone(), &held, scheme, isa);
             let mut y = Floats::zeros(output.floats());
             y.copy_from_slice(&old);
             let (border, pitch) = (output.border * output.pitch(), output.pitch());
@@ -131,7 +133,7 @@ fn check(case: &Case) {
             let around = Around { silu: case.silu, residual: case.residual, before };
             let mut scratches: Vec<Scratch> = (0..case.threads).map(|_| Scratch::default()).collect();
             let source = Source { data: &x, image: input, channel: beside.0 };
-            kernel.run(algorithm, &kernel.packed(algorithm), source, target, around, &mut scratches);
+            kernel.run(tiles, source, target, around, &mut scratches);
             let mut at = expected.iter();
             for (i, (new, old)) in y.iter().zip(&*old).enumerate() {
                 let (row, rest) = (i / pitch, i % pitch);
@@ -141,12 +143,12 @@ fn check(case: &Case) {
                     let expected = at.next().expect("as many as there are");
                     assert!(
                         (f64::from(*new) - expected).abs() < room,
-                        "{isa:?} {algorithm:?} {new} {expected} at {i} {case:?}"
+                        "{isa:?} {scheme:?} {tiles} {new} {expected} at {i} {case:?}"
                     );
                 } else {
                     assert!(
                         new.to_bits() == old.to_bits(),
-                        "{isa:?} {algorithm:?} wrote beside its channels: {case:?}"
+                        "{isa:?} {scheme:?} {tiles} wrote beside its channels: {case:?}"
                     );
                 }
             }

@@ -1,7 +1,10 @@
-//! Which algorithm computes a convolution fastest here: a good guess at once, and better by measuring.
+//! How a convolution is computed fastest: by a model of costs that was fitted to measurements.
+//!
+//! The transform is chosen once, for a usual size of output: on others it differs for a layer or two at most, and one transform
+//! needs one copy of the weights. How many tiles are in work at once is chosen for each size.
 
 use super::{
-    kernel::{Algorithm, Kernel},
+    kernel::{Geometry, Kernel},
     winograd::Scheme,
 };
 
@@ -15,18 +18,20 @@ const WEIGHTS: usize = 128 * 1024;
 /// What transforming one channel of one position costs, in multiplications of the product.
 const TRANSFORM: usize = 18;
 
-/// The algorithm that is likely the fastest for an output of this height and width.
-pub fn guess(kernel: &Kernel, (height, width): (usize, usize)) -> Algorithm {
-    let product = kernel.inputs * kernel.outputs;
-    let direct = height * width * kernel.geometry.size.0 * kernel.geometry.size.1 * product;
+/// The transform that is likely the fastest for an output of this height and width; none where the definition is.
+pub fn scheme(
+    geometry: &Geometry,
+    (inputs, outputs): (usize, usize),
+    (height, width): (usize, usize),
+) -> Option<Scheme> {
+    let product = inputs * outputs;
+    let direct = height * width * geometry.size.0 * geometry.size.1 * product;
     let cost = |scheme: &Scheme| {
-        let transform = TRANSFORM * (kernel.inputs + kernel.outputs);
+        let transform = TRANSFORM * (inputs + outputs);
         tiles(*scheme, (height, width)) * scheme.window().pow(2) * (product + transform)
     };
-    match kernel.schemes().into_iter().min_by_key(cost) {
-        Some(scheme) if cost(&scheme) < direct => Algorithm::Winograd(scheme, at_once(kernel, scheme, (height, width))),
-        _ => Algorithm::Direct,
-    }
+    let schemes = Scheme::ALL.into_iter().filter(|scheme| scheme.fits(geometry));
+    schemes.min_by_key(cost).filter(|scheme| cost(scheme) < direct)
 }
 
 /// Tiles of an output.
@@ -34,8 +39,9 @@ fn tiles(scheme: Scheme, (height, width): (usize, usize)) -> usize {
     height.div_ceil(scheme.outputs()) * width.div_ceil(scheme.outputs())
 }
 
-/// How many tiles at once: what the cache holds, in equal parts.
-fn at_once(kernel: &Kernel, scheme: Scheme, size: (usize, usize)) -> usize {
+/// How many tiles of an output of this height and width at once: what the cache holds, in equal parts. One without a transform.
+pub fn at_once(kernel: &Kernel, size: (usize, usize)) -> usize {
+    let Some(scheme) = kernel.scheme else { return 1 };
     let held = CACHE / (scheme.window().pow(2) * (kernel.inputs + kernel.outputs));
     let weights = scheme.window().pow(2) * kernel.inputs * kernel.outputs;
     let least = if weights > WEIGHTS { 2 * LEAST } else { LEAST };

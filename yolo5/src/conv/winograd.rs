@@ -12,7 +12,7 @@
 use super::{
     direct::{Product, Strip},
     epilogue::Finish,
-    kernel::{Around, Geometry, Kernel},
+    kernel::{Around, Geometry, Kernel, Weights},
     layout::{Floats, Source, Target},
     simd::{Simd, Work},
 };
@@ -176,13 +176,12 @@ impl Axis<9, 4> for S4 {
 }
 
 /// Transformed weights, `[position][panel][input][output of the panel]`.
-pub fn pack(kernel: &Kernel, scheme: Scheme) -> Floats {
-    let (panel, inputs) = (kernel.isa.panel(), kernel.inputs);
-    let panels = kernel.outputs.div_ceil(panel);
+pub fn pack(weights: &Weights, (inputs, outputs): (usize, usize), scheme: Scheme, panel: usize) -> Floats {
+    let panels = outputs.div_ceil(panel);
     let (_, n) = scheme.weights([0.0; 3]);
     let mut all = Floats::zeros(n * n * panels * inputs * panel);
-    for output in 0..kernel.outputs {
-        for (input, nine) in kernel.nines(output).enumerate() {
+    for output in 0..outputs {
+        for (input, nine) in weights.row(output).as_chunks::<9>().0.iter().enumerate() {
             let w = nine.map(f64::from);
             let rows = [0, 3, 6].map(|y| scheme.weights([w[y], w[y + 1], w[y + 2]]).0);
             for x in 0..n {
@@ -225,7 +224,7 @@ impl Work for Winograd<'_> {
 
 #[inline(always)]
 fn run<S: Simd, A: Axis<N, R>, const N: usize, const R: usize>(s: S, strip: Strip<'_>, tiles: usize) {
-    let Strip { kernel, packed, x, mut y, around: Around { silu, residual, before }, scratch } = strip;
+    let Strip { kernel, x, mut y, around: Around { silu, residual, before }, scratch } = strip;
     assert!(before.is_none(), "nothing is added before the activation of a 3x3 convolution");
     // The bias is loaded once for all outputs of a tile.
     let finish = Finish { silu, residual, ..Finish::NOTHING };
@@ -256,7 +255,7 @@ fn run<S: Simd, A: Axis<N, R>, const N: usize, const R: usize>(s: S, strip: Stri
                 rows: &from[..n],
                 taps: &[0],
                 channels: kernel.inputs,
-                w: &packed[w * weights..(w + 1) * weights],
+                w: &kernel.packed[w * weights..(w + 1) * weights],
                 outputs: kernel.outputs,
             };
             product.store(s, &mut products[position * tiles * m..(position + 1) * tiles * m], to, &Finish::NOTHING);

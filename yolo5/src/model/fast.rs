@@ -50,10 +50,10 @@ pub fn typed(model: &InferenceModel, (width, height): (u32, u32)) -> TractResult
 }
 
 impl Fast {
-    /// Compiles a model. None if no part of it can be.
-    pub fn new(model: TypedModel, isa: Isa, threads: usize) -> TractResult<Option<Self>> {
+    /// Compiles a model, for inputs of about this width and height. None if no part of it can be.
+    pub fn new(model: TypedModel, usual: (u32, u32), isa: Isa, threads: usize) -> TractResult<Option<Self>> {
         let Imported { graph, .. } = import(model)?;
-        let network = Network::new(graph, isa);
+        let network = Network::new(graph, (usual.1 as usize, usual.0 as usize), isa);
         let some = network.convolutions() > 0;
         Ok(some.then(|| Self {
             network: Arc::new(network),
