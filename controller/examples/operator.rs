@@ -104,9 +104,8 @@ async fn main() {
     let (program, stacks): (&str, usize) = (&args[0], args[1].parse().unwrap());
     let watched = Duration::from_secs(args.get(2).map_or(120, |s| s.parse().unwrap()));
     let (aws, kube, telegram) = (LocalAws::start().await.unwrap(), LocalKube::start().await.unwrap(), telegram().await);
-    let folder = std::env::temp_dir().join(format!("polybot-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    kube.write_kubeconfig(&folder.join("kubeconfig")).unwrap();
+    let kubeconfig = tempfile::NamedTempFile::new().unwrap();
+    kube.write_kubeconfig(kubeconfig.path()).unwrap();
     let token = |n: usize| {
         use base64::Engine;
         base64::engine::general_purpose::STANDARD.encode(format!("{n}:not-a-real-token-of-any-bot-000000"))
@@ -119,7 +118,7 @@ async fn main() {
     }
     let mut operator = Command::new(program);
     operator.args(["operate", "--listen", "127.0.0.1:0", "--concurrency", "8", "--interval", "30s"]);
-    operator.envs(aws.env()).env("KUBECONFIG", folder.join("kubeconfig"));
+    operator.envs(aws.env()).env("KUBECONFIG", kubeconfig.path());
     let mut operator = operator.stdout(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
     // Nothing tells when all are ready but the statuses.
@@ -143,7 +142,6 @@ async fn main() {
     let (memory, peak, after) = usage(&operator);
     operator.kill().unwrap();
     operator.wait().unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
 
     let mut services: BTreeMap<&str, usize> = BTreeMap::new();
     for call in &calls {

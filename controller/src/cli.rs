@@ -13,9 +13,9 @@ pub struct Cli {
     /// Form of the log on standard error.
     #[arg(long, global = true, env = contract::env::LOG_FORMAT, default_value = "text", value_enum)]
     pub log_format: LogFormat,
-    /// What to log, for instance `info` or `controller=debug`.
-    #[arg(long, global = true, env = "RUST_LOG", default_value = "warn")]
-    pub log: String,
+    /// What to log, for instance `info` or `controller=debug`; `info` for `run` and `operate` where absent, else `warn`.
+    #[arg(long, global = true, env = "RUST_LOG", value_parser = log_filter)]
+    pub log: Option<String>,
 }
 
 /// Form of the log.
@@ -292,7 +292,7 @@ pub enum RolloutCommand {
         #[arg(value_enum)]
         service: Option<crate::stack::Service>,
     },
-    /// Take back `pause`, `undo` or `retry`: what the spec says is rolled out.
+    /// Take back `pause`, or else `undo`: what the spec says is rolled out.
     Resume {
         /// Which specs.
         #[command(flatten)]
@@ -406,7 +406,7 @@ pub struct RunArgs {
     /// Which specs.
     #[command(flatten)]
     pub specs: Specs,
-    /// Time between two passes over a stack at rest, spread by a tenth.
+    /// Time between two passes over a stack at rest, spread by a tenth; after an hour of rest twice as long, after two four times.
     #[arg(long, default_value = "5m", value_parser = duration)]
     pub interval: Duration,
     /// How long this program may be silent before another one takes over.
@@ -426,7 +426,8 @@ pub struct OperateArgs {
     /// Only objects with these labels, such as team=ops.
     #[arg(long, value_name = "SELECTOR")]
     pub selector: Option<String>,
-    /// Time between two passes over a stack at rest, spread by a tenth; spec.cluster.driftPeriod goes before it.
+    /// Time between two passes over a stack at rest, spread by a tenth; after an hour of rest twice as long, after two four
+    /// times. A stack's own spec.cluster.driftPeriod goes before it, and is kept.
     #[arg(long, default_value = "5m", value_parser = duration)]
     pub interval: Duration,
     /// Stacks that are passed over at once.
@@ -527,19 +528,28 @@ pub enum GraphFormat {
     Dot,
 }
 
-/// `90s`, `30m`, `1h`.
+/// A filter as tracing reads it.
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{error}; write a level (error, warn, info, debug, trace) or controller=debug")),
+    }
+}
+
+/// `90s`, `30m`, `1h`; more than nothing.
 fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration; write 90s, 30m or 1h");
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let number: u64 = number.parse().map_err(|_| wrong())?;
-    let seconds = match unit {
-        "ms" => return Ok(Duration::from_millis(number)),
-        "s" | "" => number,
-        "m" => number * 60,
-        "h" => number * 3600,
+    let millis = match unit {
+        "ms" => 1,
+        "s" | "" => 1000,
+        "m" => 60 * 1000,
+        "h" => 3600 * 1000,
         _ => return Err(wrong()),
     };
-    Ok(Duration::from_secs(seconds))
+    let all = number.checked_mul(millis).filter(|n| *n > 0);
+    all.map(Duration::from_millis).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -556,6 +566,8 @@ mod tests {
     fn durations_have_units() {
         assert_eq!(duration("30m"), Ok(Duration::from_mins(30)));
         assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
-        assert!(duration("soon").is_err());
+        for wrong in ["soon", "0s", "99999999999999999h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -36,7 +36,9 @@ const SOMETHING: u8 = 2;
 
 /// Starts the log, on standard error.
 pub fn start_log(cli: &Cli) {
-    let filter = EnvFilter::try_new(&cli.log).unwrap_or_else(|_| EnvFilter::new("warn"));
+    // What works by itself tells what it does; what a person waits for prints it.
+    let usual = if matches!(cli.command, Command::Run(_) | Command::Operate(_)) { "info" } else { "warn" };
+    let filter = EnvFilter::new(cli.log.as_deref().unwrap_or(usual));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.log_format {
         LogFormat::Text => log.init(),
@@ -109,12 +111,15 @@ fn warn(text: &str) {
 
 /// The stacks that the arguments name, or their faults.
 fn stacks(args: &Specs) -> anyhow::Result<Vec<Arc<PolybotStack>>> {
-    let documents = load::load(&args.files)?;
-    let all: Vec<_> = documents.into_iter().map(Arc::new).collect();
-    let picked: Vec<_> =
-        all.iter().filter(|s| args.stack.is_empty() || args.stack.contains(&name(s))).cloned().collect();
+    Ok(picked(load::load(&args.files)?, args)?.into_iter().map(Arc::new).collect())
+}
+
+/// Those of the stacks that the arguments name.
+fn picked(all: Vec<PolybotStack>, args: &Specs) -> anyhow::Result<Vec<PolybotStack>> {
+    let (picked, others): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|s| args.stack.is_empty() || args.stack.contains(&name(s)));
     if picked.is_empty() {
-        let names: Vec<_> = all.iter().map(|s| name(s)).collect();
+        let names: Vec<_> = others.iter().map(name).collect();
         anyhow::bail!("no stack is called {}; the files hold {}", args.stack.join(" or "), names.join(", "));
     }
     Ok(picked)

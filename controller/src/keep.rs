@@ -2,7 +2,7 @@
 
 mod pass;
 
-pub use pass::{Pass, Permit, Seen, Terms, Withheld, pass};
+pub use pass::{Obstacle, Pass, Permit, Seen, Terms, Withheld, Witness, pass};
 
 use crate::{
     aws::Regions,
@@ -10,11 +10,62 @@ use crate::{
     spec::PolybotStack,
     stop::Stop,
 };
+use kube::ResourceExt;
+use metrics::Label;
 use std::{
+    collections::BTreeSet,
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::sync::{Semaphore, watch};
+
+/// Which stack: what tells it from all others that a process may keep, in metrics, in logs, and for people.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Title {
+    /// In a cluster, the namespace of its object.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub stack: String,
+    /// Its region.
+    pub region: String,
+    /// Its account, where the spec names one.
+    pub account: Option<String>,
+}
+
+impl Title {
+    /// That of a stack.
+    pub fn of(stack: &PolybotStack) -> Self {
+        let account = stack.spec.account_id.as_ref().map(ToString::to_string);
+        Self { namespace: stack.namespace(), stack: stack.name_any(), region: stack.spec.region.to_string(), account }
+    }
+
+    /// The labels of its metrics.
+    pub fn labels(&self) -> Vec<Label> {
+        let mut labels = vec![Label::new("stack", self.stack.clone()), Label::new("region", self.region.clone())];
+        labels.extend(self.namespace.iter().map(|n| Label::new("namespace", n.clone())));
+        labels.extend(self.account.iter().map(|a| Label::new("account", a.clone())));
+        labels
+    }
+
+    /// The same, and one more.
+    fn labels_and(&self, name: &'static str, value: &'static str) -> Vec<Label> {
+        let mut labels = self.labels();
+        labels.push(Label::from_static_parts(name, value));
+        labels
+    }
+}
+
+impl fmt::Display for Title {
+    /// `prod in us-east-1`, and what else there is to it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{namespace}/")?;
+        }
+        write!(f, "{} in {}", self.stack, self.region)?;
+        self.account.iter().try_for_each(|account| write!(f, " of {account}"))
+    }
+}
 
 /// How one pass ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,32 +100,41 @@ impl End {
 #[derive(Clone, Debug)]
 pub struct Pace {
     interval: Duration,
+    /// Whether a person has set the interval: then it is kept.
+    fixed: bool,
     quiet: u32,
+    wrote: u32,
     busy: u32,
     failed: u32,
 }
 
 impl Pace {
     const SHORTEST: Duration = Duration::from_secs(5);
+    /// Passes in a row that change something, after which somebody else must be changing it back.
+    const FIGHT: u32 = 6;
 
     /// A quiet stack is looked at once an interval.
     pub fn new(interval: Duration) -> Self {
-        Self { interval, quiet: 0, busy: 0, failed: 0 }
+        Self { interval, fixed: false, quiet: 0, wrote: 0, busy: 0, failed: 0 }
     }
 
     /// How long to wait after a pass that ended so. `chance` is a number from 0 to 1 that spreads passes of many stacks.
     pub fn next(&mut self, end: End, chance: f64) -> Duration {
         let count = |same: u32, is: bool| if is { same + 1 } else { 0 };
         self.quiet = count(self.quiet, matches!(end, End::Quiet | End::Blocked));
+        self.wrote = count(self.wrote, end == End::Wrote);
         self.busy = count(self.busy, end == End::Waiting);
         self.failed = count(self.failed, end == End::Failed);
+        let growing = |times: u32| Self::SHORTEST * 2_u32.pow(times.min(10));
         let wait = match end {
             // The next pass sees whether that was all.
-            End::Wrote => Duration::from_millis(500),
+            End::Wrote if self.wrote < Self::FIGHT => Duration::from_millis(500),
+            End::Wrote => growing(self.wrote - Self::FIGHT).min(self.interval),
             End::Waiting => {
                 Self::SHORTEST.mul_f64(1.3_f64.powi(self.busy.min(12).cast_signed() - 1)).min(Duration::from_mins(1))
             }
-            End::Failed => Self::SHORTEST * 2_u32.pow(self.failed.min(10) - 1),
+            End::Failed => growing(self.failed - 1),
+            End::Quiet | End::Blocked if self.fixed => self.interval,
             // After an hour or so of quiet, half as often; after two, a quarter.
             End::Quiet | End::Blocked => self.interval * (1 << (self.quiet / 12).min(2)),
         };
@@ -83,45 +143,84 @@ impl Pace {
     }
 }
 
-/// How one stack has fared from pass to pass: what its pace and its metrics are made of.
+/// How one stack has fared from pass to pass: what its pace, its metrics and its log are made of.
 #[derive(Clone, Debug)]
 pub struct Course {
+    title: Title,
     pace: Pace,
     unsettled_since: Option<Instant>,
+    drift_since: Option<Instant>,
+    obstacles: BTreeSet<Obstacle>,
 }
 
 impl Course {
     /// A stack that is looked at once an interval when it is at rest.
-    pub fn new(interval: Duration) -> Self {
-        Self { pace: Pace::new(interval), unsettled_since: None }
+    pub fn new(title: Title, interval: Duration) -> Self {
+        let pace = Pace::new(interval);
+        Self { title, pace, unsettled_since: None, drift_since: None, obstacles: BTreeSet::new() }
     }
 
-    /// Takes another interval; how long the stack has been quiet or failing still counts.
-    pub fn every(&mut self, interval: Duration) {
-        self.pace.interval = interval;
+    /// Takes an interval that a person has set for this stack, or the usual one; how long it has been quiet or failing still
+    /// counts.
+    pub fn every(&mut self, set: Option<Duration>, usual: Duration) {
+        (self.pace.interval, self.pace.fixed) = (set.unwrap_or(usual), set.is_some());
     }
 
-    /// Notes a pass, and tells when the next one is due.
-    pub fn passed(&mut self, stack: &str, end: End, begun: Instant) -> Duration {
-        let label = || stack.to_owned();
-        metrics::counter!("polybot_passes_total", "stack" => label(), "end" => end.name()).increment(1);
-        metrics::histogram!("polybot_pass_seconds", "stack" => label()).record(begun.elapsed());
+    /// Notes a pass, and tells when the next one is due. What stands in the way is logged when it comes up, not in each pass.
+    pub fn passed(&mut self, end: End, begun: Instant, obstacles: Vec<Obstacle>) -> Duration {
+        let title = &self.title;
+        metrics::counter!("polybot_passes_total", title.labels_and("end", end.name())).increment(1);
+        metrics::histogram!("polybot_pass_seconds", title.labels()).record(begun.elapsed());
         match (end, self.unsettled_since) {
             (End::Quiet, Some(since)) => {
-                metrics::histogram!("polybot_converge_seconds", "stack" => label()).record(since.elapsed());
+                metrics::histogram!("polybot_converge_seconds", title.labels()).record(since.elapsed());
                 self.unsettled_since = None;
             }
             (End::Quiet, None) | (_, Some(_)) => {}
             (_, None) => self.unsettled_since = Some(begun),
         }
-        metrics::gauge!("polybot_unsettled_seconds", "stack" => label())
-            .set(self.unsettled_since.map_or(0.0, |since| since.elapsed().as_secs_f64()));
-        self.pace.next(end, rand::random())
+        since("polybot_unsettled_seconds", title, self.unsettled_since);
+        let obstacles = BTreeSet::from_iter(obstacles);
+        for obstacle in obstacles.difference(&self.obstacles) {
+            let Obstacle { address, what, why, hint } = obstacle;
+            tracing::warn!(stack = %title, address, why, hint, "{what}");
+        }
+        if obstacles.is_empty() && !self.obstacles.is_empty() {
+            tracing::info!(stack = %title, "nothing stands in the way any more");
+        }
+        self.obstacles = obstacles;
+        let wait = self.pace.next(end, rand::random());
+        if self.pace.wrote == Pace::FIGHT {
+            tracing::warn!(
+                stack = %title,
+                "each of the last {} passes changed something: somebody changes it back, or AWS keeps another value than it \
+                 is given; `controller drift --explain` tells who",
+                Pace::FIGHT
+            );
+        }
+        wait
+    }
+
+    /// Notes whether a pass has found drift.
+    fn drifted(&mut self, drift: bool, begun: Instant) {
+        self.drift_since = drift.then(|| self.drift_since.unwrap_or(begun));
+        since("polybot_drift_seconds", &self.title, self.drift_since);
+    }
+
+    /// Takes back what its gauges say: nobody keeps the stack any more, so that no alarm may ring for it.
+    pub fn ended(&self) {
+        since("polybot_unsettled_seconds", &self.title, None);
+        pass::no_findings(&self.title);
     }
 }
 
-/// Keeps one stack: a pass, a wait, a pass, each when it is its turn. Takes up each new spec at once. Returns when asked to stop, after the steps that run
-/// have ended.
+/// A gauge of how long something has lasted; 0 where it does not.
+fn since(name: &'static str, title: &Title, since: Option<Instant>) {
+    metrics::gauge!(name, title.labels()).set(since.map_or(0.0, |since| since.elapsed().as_secs_f64()));
+}
+
+/// Keeps one stack: a pass, a wait, a pass, each when it is its turn. Takes up each new spec at once. Returns when asked to
+/// stop, after the steps that run have ended. `told` hears of each pass how it ended and what stands in the way.
 pub async fn keep(
     mut specs: watch::Receiver<Arc<PolybotStack>>,
     regions: Regions,
@@ -129,39 +228,41 @@ pub async fn keep(
     lease: Duration,
     turns: Arc<Semaphore>,
     stop: Stop,
-    told: impl Fn(&str, End),
+    told: impl Fn(End, &[Obstacle]),
 ) {
-    let mut course = Course::new(interval);
+    let mut course = Course::new(Title::of(&specs.borrow()), interval);
     let terms = Terms { lease: Some(lease), ..Terms::default() };
     while !stop.is_asked() {
         let spec = specs.borrow_and_update().clone();
-        let name = spec.metadata.name.clone().unwrap_or_default();
         let turn = tokio::select! {
             turn = turns.acquire() => turn,
-            () = stop.asked() => return,
+            () = stop.asked() => break,
         };
         let begun = Instant::now();
-        let end = match Connection::open(spec.clone(), &regions).await {
-            Ok(connection) => pass(&connection, &terms, &stop).await.end,
-            Err(error) => {
-                report_connect_error(&name, &error);
-                End::Failed
+        let (end, obstacles) = match Connection::open(spec.clone(), &regions).await {
+            Ok(connection) => {
+                let passed = pass(&connection, &terms, &(), &stop).await;
+                course.drifted(!passed.seen.drift.is_empty(), begun);
+                (passed.end, passed.obstacles())
             }
+            Err(error) => (End::Failed, vec![unreached(&error)]),
         };
         drop(turn);
-        told(&name, end);
-        let wait = course.passed(&name, end, begun);
+        told(end, &obstacles);
+        let wait = course.passed(end, begun, obstacles);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            changed = specs.changed() => if changed.is_err() { return },
-            () = stop.asked() => return,
+            changed = specs.changed() => if changed.is_err() { break },
+            () = stop.asked() => break,
         }
     }
+    course.ended();
+    course.drifted(false, Instant::now());
 }
 
-fn report_connect_error(name: &str, error: &ConnectError) {
+fn unreached(error: &ConnectError) -> Obstacle {
     let cause = std::error::Error::source(error).map(|e| format!(": {e}")).unwrap_or_default();
-    tracing::error!(stack = name, "cannot start: {error}{cause}");
+    Obstacle { address: "AWS".to_owned(), what: "cannot be reached", why: format!("{error}{cause}"), hint: None }
 }
 
 #[cfg(test)]
@@ -180,5 +281,29 @@ mod tests {
         let fails: Vec<_> = (0..8).map(|_| pace.next(End::Failed, 0.5).as_secs()).collect();
         assert_eq!(fails, [5, 10, 20, 40, 80, 160, 300, 300]);
         assert_eq!(pace.next(End::Failed, 1.0), Duration::from_secs(330), "spread");
+    }
+
+    #[test]
+    fn a_stack_that_somebody_changes_back_is_not_fought_for_at_full_speed() {
+        let mut pace = Pace::new(Duration::from_mins(5));
+        let waits: Vec<_> = (0..14).map(|_| pace.next(End::Wrote, 0.5).as_millis()).collect();
+        assert_eq!(waits[..5], [500; 5], "an apply takes some passes");
+        assert_eq!(waits[5..12], [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000]);
+        assert_eq!(waits[12..], [300_000; 2], "no less often than a quiet one");
+        pace.next(End::Quiet, 0.5);
+        assert_eq!(pace.next(End::Wrote, 0.5), Duration::from_millis(500), "peace");
+    }
+
+    #[test]
+    fn an_interval_that_a_person_has_set_is_kept() {
+        let mut course = Course::new(
+            Title { namespace: None, stack: "s".into(), region: "r".into(), account: None },
+            Duration::from_mins(5),
+        );
+        course.every(Some(Duration::from_hours(1)), Duration::from_mins(5));
+        for _ in 0..40 {
+            let wait = course.passed(End::Quiet, Instant::now(), vec![]);
+            assert!(wait <= Duration::from_mins(66), "{wait:?}");
+        }
     }
 }

@@ -64,6 +64,12 @@ impl Terms {
         Self { owner, time_to_live, poll: Duration::from_secs(2).min(time_to_live / 4) }
     }
 
+    /// How long it may be relied on after a sign of life was sent: it is let go before anybody else may take over, even if the
+    /// store answers late or never.
+    fn holds(&self) -> Duration {
+        self.time_to_live * 3 / 4
+    }
+
     fn record(&self, fence: u64, beat: u64, now: i64) -> Record {
         let lasts = i64::try_from(self.time_to_live.as_secs()).unwrap_or(i64::MAX);
         Record { owner: self.owner.clone(), fence, beat, ends: now.saturating_add(lasts) }
@@ -110,8 +116,9 @@ impl<S: Store> Lease<S> {
                 let fence = seen.as_ref().map_or(0, |r| r.fence) + 1;
                 let record = terms.record(fence, 0, store.now());
                 let of = seen.map(|r| (r.fence, r.beat));
-                if store.write(name, of, &record).await? {
-                    return Ok(Self::held(store, name, terms.clone(), fence));
+                let begun = Instant::now();
+                if store.write(name, of, &record).await? || own(&*store, name, terms, fence).await?.is_some() {
+                    return Ok(Self::held(store, name, terms.clone(), fence, begun));
                 }
                 continue;
             }
@@ -119,30 +126,31 @@ impl<S: Store> Lease<S> {
         }
     }
 
-    fn held(store: Arc<S>, name: &str, terms: Terms, fence: u64) -> Self {
+    fn held(store: Arc<S>, name: &str, terms: Terms, fence: u64, begun: Instant) -> Self {
         let (lost, ended) = (Stop::default(), Stop::default());
         let beating = tokio::spawn({
             let (store, name, lost, ended) = (store.clone(), name.to_owned(), lost.clone(), ended.clone());
             async move {
-                let mut beat = 0;
-                let mut last = Instant::now();
+                // The beat that is stored, and when it was sent: others count from no earlier than that.
+                let (mut beat, mut last) = (0, begun);
                 loop {
                     tokio::select! {
                         () = tokio::time::sleep(terms.time_to_live / 4) => {}
                         () = ended.asked() => return beat,
                     }
-                    let record = terms.record(fence, beat + 1, store.now());
-                    match store.write(&name, Some((fence, beat)), &record).await {
-                        Ok(true) => (beat, last) = (beat + 1, Instant::now()),
-                        Ok(false) => break,
-                        // A store that cannot be reached for a while is no reason to stop; for the whole time to live, it is.
-                        Err(error) => tracing::debug!(%error, lease = name, "no beat"),
-                    }
-                    if last.elapsed() > terms.time_to_live {
-                        break;
+                    let (sent, end) = (Instant::now(), last + terms.holds());
+                    match tokio::time::timeout_at(end, beaten(&*store, &name, &terms, (fence, beat))).await {
+                        Ok(Ok(Some(stored))) => (beat, last) = (stored, sent),
+                        Ok(Ok(None)) => break,
+                        // A store that cannot be reached for a while is no reason to stop.
+                        Ok(Err(error)) => tracing::debug!(%error, lease = name, "no beat"),
+                        Err(_) => break,
                     }
                 }
-                tracing::warn!(lease = name, "the lease was lost to another controller");
+                tracing::warn!(
+                    lease = name,
+                    "the lease was lost: another controller has it, or it could not be kept up"
+                );
                 lost.ask();
                 beat
             }
@@ -150,7 +158,7 @@ impl<S: Store> Lease<S> {
         Self { store, name: name.to_owned(), fence, lost, beating, ended }
     }
 
-    /// Asked to stop when the lease is lost.
+    /// Asked to stop when the lease is lost, or soon will be.
     pub fn lost(&self) -> &Stop {
         &self.lost
     }
@@ -171,6 +179,24 @@ impl<S: Store> Lease<S> {
             drop(self.store.write(&self.name, Some((self.fence, beat)), &free).await);
         }
     }
+}
+
+/// Writes the next beat, and tells which it was; `None` where the lease is another's. A write whose answer was lost has acted
+/// and is refused when it is repeated: it goes on from what is stored.
+async fn beaten<S: Store>(store: &S, name: &str, terms: &Terms, (fence, mut beat): (u64, u64)) -> Result<Option<u64>> {
+    loop {
+        if store.write(name, Some((fence, beat)), &terms.record(fence, beat + 1, store.now())).await? {
+            return Ok(Some(beat + 1));
+        }
+        let Some(stored) = own(store, name, terms, fence).await? else { return Ok(None) };
+        beat = stored;
+    }
+}
+
+/// The beat that is stored, if the lease is this holder's.
+async fn own<S: Store>(store: &S, name: &str, terms: &Terms, fence: u64) -> Result<Option<u64>> {
+    let stored = store.read(name).await?;
+    Ok(stored.filter(|r| r.owner == terms.owner && r.fence == fence).map(|r| r.beat))
 }
 
 impl<S: Store> Drop for Lease<S> {
@@ -272,19 +298,33 @@ mod tests {
     use std::sync::Mutex;
 
     #[derive(Debug, Default)]
-    struct Memory(Mutex<HashMap<String, Record>>);
+    struct Memory {
+        all: Mutex<HashMap<String, Record>>,
+        /// Writes from now that act and are never answered, as by a network that loses the answer.
+        unanswered: Mutex<u32>,
+    }
 
     impl Store for Memory {
         async fn read(&self, name: &str) -> Result<Option<Record>> {
-            Ok(self.0.lock().unwrap().get(name).cloned())
+            Ok(self.all.lock().unwrap().get(name).cloned())
         }
         async fn write(&self, name: &str, seen: Option<(u64, u64)>, record: &Record) -> Result<bool> {
-            let mut all = self.0.lock().unwrap();
-            let matches = all.get(name).map(|r| (r.fence, r.beat)) == seen;
-            if matches {
-                all.insert(name.to_owned(), record.clone());
-            }
-            Ok(matches)
+            let matches = {
+                let mut all = self.all.lock().unwrap();
+                let matches = all.get(name).map(|r| (r.fence, r.beat)) == seen;
+                if matches {
+                    all.insert(name.to_owned(), record.clone());
+                }
+                matches
+            };
+            let lost = {
+                let mut left = self.unanswered.lock().unwrap();
+                let lost = *left > 0;
+                *left = left.saturating_sub(1);
+                lost
+            };
+            // The SDK repeats a call that is not answered, and the repeat finds what the call has done.
+            Ok(matches && !lost)
         }
     }
 
@@ -306,6 +346,54 @@ mod tests {
             holder = Lease::take(store.clone(), "s", &terms(&n.to_string()), |_| ()).await.unwrap();
             assert!(died.elapsed() <= Duration::from_secs(64), "{:?}", died.elapsed());
             assert!(holder.fence() > fence);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_does_not_lose_it_to_itself_when_an_answer_is_lost() {
+        let store = Arc::new(Memory::default());
+        *store.unanswered.lock().unwrap() = 1;
+        let begun = Instant::now();
+        let holder = Lease::take(store.clone(), "s", &terms("first"), |_| ()).await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::ZERO, "it does not wait for itself");
+        for _ in 0..20 {
+            *store.unanswered.lock().unwrap() = 1;
+            tokio::time::sleep(Duration::from_secs(16)).await;
+            assert!(!holder.lost().is_asked());
+        }
+        holder.give_back().await;
+        assert_eq!(store.read("s").await.unwrap().unwrap().owner, "", "its beat is known to the end");
+    }
+
+    /// A store that stops answering at some time.
+    #[derive(Debug, Default)]
+    struct Silent(Memory, Stop);
+
+    impl Store for Silent {
+        async fn read(&self, name: &str) -> Result<Option<Record>> {
+            self.0.read(name).await
+        }
+        async fn write(&self, name: &str, seen: Option<(u64, u64)>, record: &Record) -> Result<bool> {
+            if self.1.is_asked() {
+                std::future::pending::<()>().await;
+            }
+            self.0.write(name, seen, record).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_whose_store_is_silent_lets_go_before_anybody_else_may_take_over() {
+        for later in 0..60 {
+            let store = Arc::new(Silent::default());
+            let begun = Instant::now();
+            let holder = Lease::take(store.clone(), "s", &terms("first"), |_| ()).await.unwrap();
+            tokio::time::sleep(Duration::from_secs(later)).await;
+            store.1.ask();
+            let beats = store.read("s").await.unwrap().unwrap().beat;
+            holder.lost().asked().await;
+            // A beat comes every 15 s, and whoever waits takes over 60 s after the last one.
+            let last = begun + Duration::from_secs(15) * u32::try_from(beats).unwrap();
+            assert!(last.elapsed() <= Duration::from_secs(45), "{later}: {:?}", last.elapsed());
         }
     }
 

@@ -13,14 +13,14 @@ mod status;
 
 use crate::{
     aws::Regions,
-    keep::Course,
+    keep::{Course, Title},
     lease::{Lease, Terms},
-    spec::PolybotStack,
+    spec::{PolybotStack, PolybotStackStatus},
     stop::Stop,
 };
 use anyhow::bail;
 use futures::StreamExt;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
@@ -95,11 +95,24 @@ struct Operator {
     identity: String,
     recorder: Recorder,
     stacks: Store<Guarded>,
-    /// How each stack has fared, by the uid of its object.
-    courses: Mutex<HashMap<String, Course>>,
+    /// What is known of each stack, by the uid of its object.
+    memory: Mutex<HashMap<String, Memory>>,
     /// Held, shared, by each pass that runs.
     running: RwLock<()>,
     stop: Stop,
+    /// Asked for when another replica leads: then nothing more is told.
+    lost: Stop,
+}
+
+/// What is known of a stack from one pass to the next.
+#[derive(Default)]
+struct Memory {
+    /// How it has fared.
+    course: Option<Course>,
+    /// The status that was told last: the cache may still have the one before.
+    status: Option<PolybotStackStatus>,
+    /// How often in a row the cluster has refused something.
+    refused: u32,
 }
 
 /// Leads, and keeps stacks, until told to stop. An error where the lease is lost: then another replica leads, and this one has
@@ -126,7 +139,7 @@ pub async fn run(client: Client, settings: Settings, standing: Standing, stop: S
     };
     tracing::info!(identity = terms.owner, "leads");
     let both = stop.or(lease.lost());
-    keep(client, &settings, terms.owner.clone(), &standing, both).await;
+    keep(client, &settings, terms.owner.clone(), &standing, both, lease.lost().clone()).await;
     let lost = lease.lost().is_asked();
     lease.give_back().await;
     if lost && !stop.is_asked() {
@@ -135,7 +148,7 @@ pub async fn run(client: Client, settings: Settings, standing: Standing, stop: S
     Ok(())
 }
 
-async fn keep(client: Client, settings: &Settings, identity: String, standing: &Standing, stop: Stop) {
+async fn keep(client: Client, settings: &Settings, identity: String, standing: &Standing, stop: Stop, lost: Stop) {
     let selected = watcher::Config { label_selector: settings.selector.clone(), ..watcher::Config::default() };
     let (reader, writer) = reflector::store();
     let due = predicates::generation.combine(predicates::annotations).combine(predicates::finalizers);
@@ -147,7 +160,9 @@ async fn keep(client: Client, settings: &Settings, identity: String, standing: &
         .predicate_filter(due, kube::runtime::PredicateConfig::default());
     let secrets = watcher(scoped::<PartialObjectMeta<Secret>>(&client, settings), watcher::Config::default())
         .default_backoff()
-        .touched_objects();
+        .touched_objects()
+        // A list that is read anew brings every Secret again.
+        .predicate_filter(predicates::resource_version, kube::runtime::PredicateConfig::default());
     let named = reader.clone();
     let operator = Arc::new(Operator {
         recorder: Recorder::new(
@@ -159,9 +174,10 @@ async fn keep(client: Client, settings: &Settings, identity: String, standing: &
         regions: Regions::default(),
         identity,
         stacks: reader.clone(),
-        courses: Mutex::default(),
+        memory: Mutex::default(),
         running: RwLock::default(),
         stop,
+        lost,
     });
     let synced = {
         let (reader, standing) = (reader.clone(), standing.clone());
@@ -213,8 +229,16 @@ fn who_names(stacks: &Store<Guarded>, secret: &impl Resource<DynamicType = ()>) 
 }
 
 impl Operator {
-    fn courses(&self) -> MutexGuard<'_, HashMap<String, Course>> {
-        self.courses.lock().unwrap_or_else(PoisonError::into_inner)
+    fn memory(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets a stack that has gone, and takes back what its gauges say.
+    fn forget(&self, stack: &PolybotStack) {
+        let memory = self.memory().remove(&stack.uid().unwrap_or_default()).unwrap_or_default();
+        let course = memory.course.unwrap_or_else(|| Course::new(Title::of(stack), self.interval));
+        course.ended();
+        gauges(stack, &[]);
     }
 
     /// Returns when a stop was asked for and the last pass has ended. (The controller's own graceful shutdown would wait for
@@ -225,7 +249,13 @@ impl Operator {
     }
 
     /// Writes the status, all of it: what it does not say any more goes.
-    async fn tell(&self, stack: &impl Resource, status: &crate::spec::PolybotStackStatus) -> Result<(), kube::Error> {
+    async fn tell(&self, stack: &impl Resource, status: &PolybotStackStatus) -> Result<(), kube::Error> {
+        if self.lost.is_asked() {
+            return Ok(());
+        }
+        gauges(stack, &status.conditions);
+        let uid = stack.meta().uid.clone().unwrap_or_default();
+        self.memory().entry(uid).or_default().status = Some(status.clone());
         let kind = ApiResource::erase::<PolybotStack>(&());
         let (namespace, name) = (stack.meta().namespace.clone().unwrap_or_default(), stack.meta().name.clone());
         let (name, status) = (
@@ -238,4 +268,24 @@ impl Operator {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, &kind);
         api.patch_status(&name, &PatchParams::apply(NAME).force(), &Patch::Apply(&status)).await.map(drop)
     }
+}
+
+/// Conditions as numbers, so that alerts can be set on them; those that nothing is said of are unknown.
+fn gauges(stack: &impl Resource, conditions: &[Condition]) {
+    let labels = |kind: &'static str| {
+        let (namespace, name) = (stack.meta().namespace.clone(), stack.meta().name.clone());
+        [("namespace", namespace.unwrap_or_default()), ("stack", name.unwrap_or_default()), ("type", kind.to_owned())]
+    };
+    for kind in conditions::KINDS {
+        let condition = conditions.iter().find(|c| c.type_ == kind);
+        let value = match condition.map(|c| c.status.as_str()) {
+            Some("True") => 1.0,
+            Some("False") => 0.0,
+            _ => -1.0,
+        };
+        metrics::gauge!("polybot_stack_condition", &labels(kind)).set(value);
+    }
+    let drifted = conditions.iter().find(|c| c.type_ == "Drifted" && c.status == "True");
+    let stood = drifted.map_or(0.0, |c| Timestamp::now().duration_since(c.last_transition_time.0).as_secs_f64());
+    metrics::gauge!("polybot_drift_seconds", &labels("")[..2]).set(stood);
 }

@@ -13,7 +13,8 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
-use std::time::Instant;
+use metrics::Label;
+use std::time::{Duration, Instant};
 
 /// Counts attempts as `polybot_aws_calls_total` and those that AWS refused as `polybot_aws_errors_total`, times them as
 /// `polybot_aws_call_seconds`, and tells the service's pace what came of them.
@@ -51,23 +52,36 @@ impl Intercept for Counted {
         let (service, operation) =
             cfg.load::<Metadata>().map_or_else(Default::default, |m| (m.service().to_lowercase(), m.name().to_owned()));
         let response = context.response();
-        let status = response.map_or_else(|| "none".to_owned(), |r| r.status().as_u16().to_string());
-        match response.filter(|r| !r.status().is_success()).map(code) {
-            Some(code) if super::error::throttles(&code) => self.0.throttled(),
-            _ => self.0.answered(),
-        }
-        if let Some(Begun(begun)) = cfg.load::<Begun>() {
-            metrics::histogram!("polybot_aws_call_seconds", "service" => service.clone()).record(begun.elapsed());
-        }
-        if !response.is_some_and(|r| r.status().is_success()) {
-            let (code, service) = (response.map_or_else(|| "none".to_owned(), code), service.clone());
-            let labels = [("service", service), ("operation", operation.clone()), ("code", code)];
-            metrics::counter!("polybot_aws_errors_total", &labels).increment(1);
-        }
-        metrics::counter!("polybot_aws_calls_total", "service" => service, "operation" => operation, "status" => status)
-            .increment(1);
+        let status = response.map(|r| r.status().as_u16());
+        let refusal = response.filter(|r| !r.status().is_success()).map(code);
+        let took = cfg.load::<Begun>().map_or(Duration::ZERO, |Begun(begun)| begun.elapsed());
+        note(&self.0, &service, &operation, status, refusal.as_deref(), took);
         Ok(())
     }
+}
+
+/// Notes one attempt of a call: the HTTP status of the answer, if there was one, and the code of a refusal.
+pub(super) fn note(
+    pace: &Pace,
+    service: &str,
+    operation: &str,
+    status: Option<u16>,
+    refusal: Option<&str>,
+    took: Duration,
+) {
+    let label = |name: &'static str, value: &str| Label::new(name, value.to_owned());
+    let call = [label("service", service), label("operation", operation)];
+    match refusal {
+        Some(code) if super::error::throttles(code) => pace.throttled(),
+        _ => pace.answered(),
+    }
+    metrics::histogram!("polybot_aws_call_seconds", vec![call[0].clone()]).record(took);
+    let with = |last: Label| call.iter().cloned().chain([last]).collect::<Vec<_>>();
+    if refusal.is_some() || status.is_none() {
+        metrics::counter!("polybot_aws_errors_total", with(label("code", refusal.unwrap_or("none")))).increment(1);
+    }
+    let status = status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+    metrics::counter!("polybot_aws_calls_total", with(label("status", &status))).increment(1);
 }
 
 /// The code of a refusal, wherever the service's protocol puts it: a header, a field of JSON, an element of XML.

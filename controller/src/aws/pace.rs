@@ -1,7 +1,8 @@
 //! How fast a service may be called: no faster than its limit, and slower for a while after it has throttled.
 //!
 //! The wait stands before the call is sent, below the SDK's own retries, so that every attempt counts. All stacks of an account
-//! and region share it, because AWS counts by account and region.
+//! and region share it, whatever roles they take, because AWS counts by account and region; those of an account, where a service
+//! has no regions.
 
 use aws_smithy_runtime_api::client::{
     http::{
@@ -11,6 +12,7 @@ use aws_smithy_runtime_api::client::{
     runtime_components::RuntimeComponents,
 };
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -25,9 +27,19 @@ pub struct Rate {
     pub per_second: u32,
 }
 
-/// Limits by the SDK's names of services; a service without one is called as fast as it answers, until it throttles.
+/// Limits by the SDK's names of services; a service without one is called as fast as it answers, until it throttles. Clones share
+/// what has been called and what throttling has taught.
 #[derive(Clone, Debug, Default)]
-pub struct Limits(Vec<(&'static str, Rate)>);
+pub struct Limits {
+    rates: Vec<(&'static str, Rate)>,
+    paces: Arc<Mutex<BTreeMap<Whose, Pace>>>,
+}
+
+/// Account, region and service.
+type Whose = (String, String, &'static str);
+
+/// Services that count the calls of an account in all regions together.
+const GLOBAL: [&str; 2] = ["iam", "route53"];
 
 impl Limits {
     /// What AWS allows. Route 53 takes five calls a second for an account, whoever makes them; two are left for others
@@ -38,12 +50,17 @@ impl Limits {
 
     /// Limits of one's own.
     pub fn new(limits: impl IntoIterator<Item = (&'static str, Rate)>) -> Self {
-        Self(limits.into_iter().collect())
+        Self { rates: limits.into_iter().collect(), paces: Arc::default() }
     }
 
-    pub(super) fn of(&self, service: &str) -> Pace {
-        let rate = self.0.iter().find(|(name, _)| *name == service).map(|(_, rate)| *rate);
-        Pace(Arc::new(Mutex::new(State::new(rate.unwrap_or(Rate { burst: 1, per_second: 0 })))))
+    pub(super) fn of(&self, account: &str, region: &str, service: &'static str) -> Pace {
+        let region = if GLOBAL.contains(&service) { "" } else { region };
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || {
+            let rate = self.rates.iter().find(|(name, _)| *name == service).map(|(_, rate)| *rate);
+            Pace(Arc::new(Mutex::new(State::new(rate.unwrap_or(Rate { burst: 1, per_second: 0 })))))
+        };
+        paces.entry((account.to_owned(), region.to_owned(), service)).or_insert_with(new).clone()
     }
 }
 
@@ -97,7 +114,7 @@ impl Pace {
     }
 
     /// Waits for a turn.
-    async fn turn(&self) {
+    pub(super) async fn turn(&self) {
         let at = self.lock().take();
         sleep_until(at).await;
     }
@@ -167,7 +184,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_limit_holds_after_a_burst_whoever_calls() {
-        let pace = Limits::of_aws().of("route53");
+        let pace = Limits::of_aws().of("1", "us-east-1", "route53");
         assert_eq!(took(&pace, 3).await, Duration::ZERO);
         let more = took(&pace.clone(), 30).await;
         assert!(more > Duration::from_millis(9_900) && more < Duration::from_millis(10_100), "{more:?}");
@@ -176,9 +193,20 @@ mod tests {
         assert!(took(&pace, 1).await > Duration::from_millis(300));
     }
 
+    #[test]
+    fn what_an_account_may_do_is_one_whatever_region_or_role_it_is_seen_through() {
+        let limits = Limits::of_aws();
+        let same = |a: &Pace, b: &Pace| Arc::ptr_eq(&a.0, &b.0);
+        let of = |account, region, service| limits.clone().of(account, region, service);
+        assert!(same(&of("1", "us-east-1", "ec2"), &of("1", "us-east-1", "ec2")));
+        assert!(same(&of("1", "us-east-1", "route53"), &of("1", "eu-west-1", "route53")), "it has no regions");
+        assert!(!same(&of("1", "us-east-1", "ec2"), &of("1", "eu-west-1", "ec2")));
+        assert!(!same(&of("1", "us-east-1", "ec2"), &of("2", "us-east-1", "ec2")));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_service_that_throttles_is_called_more_slowly_until_it_answers_again() {
-        let pace = Limits::of_aws().of("ec2");
+        let pace = Limits::of_aws().of("1", "us-east-1", "ec2");
         assert_eq!(took(&pace, 1000).await, Duration::ZERO, "no limit");
         for _ in 0..3 {
             (0..10).for_each(|_| pace.throttled());

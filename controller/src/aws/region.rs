@@ -84,8 +84,8 @@ macro_rules! client {
 
 impl Region {
     /// Opens a region with credentials and endpoint from the environment and the profile, as every AWS tool, or as a role that
-    /// these may take.
-    pub async fn open(name: &str, role: Option<&AssumeRole>) -> Result<Self> {
+    /// these may take. AWS's limits hold at AWS's own endpoints; a stand-in at another one has none.
+    async fn open(name: &str, role: Option<&AssumeRole>, limits: &Limits) -> Result<Self> {
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(aws_config::Region::new(name.to_owned()))
             .http_client(https())
@@ -99,23 +99,23 @@ impl Region {
             )
             .load()
             .await;
-        let Some(role) = role else { return Self::with_config(&config).await };
+        let none = Limits::default();
+        let limits = if config.endpoint_url().is_some() { &none } else { limits };
+        let Some(role) = role else { return Self::with_limits(&config, limits).await };
         let builder = AssumeRoleProvider::builder(&role.arn).session_name("polybot-controller").configure(&config);
         let builder = role.external_id.iter().fold(builder, AssumeRoleProviderBuilder::external_id);
         let provider = SharedCredentialsProvider::new(builder.build().await);
-        Self::with_config(&config.to_builder().credentials_provider(provider).build()).await
+        Self::with_limits(&config.to_builder().credentials_provider(provider).build(), limits).await
     }
 
-    /// The same with an SDK configuration of the caller's. Asks whose the credentials are. AWS's limits hold at AWS's own
-    /// endpoints; a stand-in at another one has none.
+    /// The same with an SDK configuration of the caller's, and without limits.
     pub async fn with_config(config: &SdkConfig) -> Result<Self> {
-        let limits = if config.endpoint_url().is_some() { Limits::default() } else { Limits::of_aws() };
-        Self::with_limits(config, &limits).await
+        Self::with_limits(config, &Limits::default()).await
     }
 
-    /// The same with limits of the caller's.
+    /// The same with limits of the caller's. Asks whose the credentials are.
     pub async fn with_limits(config: &SdkConfig, limits: &Limits) -> Result<Self> {
-        let (http, pace) = (config.http_client().unwrap_or_else(https), limits.of("sts"));
+        let (http, pace) = (config.http_client().unwrap_or_else(https), limits.of("", "", "sts"));
         let sts = client!(aws_sdk_sts, config, pace, http);
         let who = sts.get_caller_identity().send().await?;
         Ok(Self::of(config, limits, who.account.unwrap_or_default(), who.arn.unwrap_or_default()))
@@ -125,34 +125,36 @@ impl Region {
     pub fn of(config: &SdkConfig, limits: &Limits, account: String, identity: String) -> Self {
         let (http, pool) = (config.http_client().unwrap_or_else(https), crate::telegram::client());
         let once = config.to_builder().retry_config(RetryConfig::disabled()).build();
+        let region = config.region().map(ToString::to_string).unwrap_or_default();
+        let of = |service| limits.of(&account, &region, service);
         // A path instead of a host name reaches a bucket on any endpoint that is not AWS's own.
         let s3 = aws_sdk_s3::config::Builder::from(config).force_path_style(config.endpoint_url().is_some());
-        let (ec2, objects) = (limits.of("ec2"), limits.of("s3"));
+        let (ec2, objects) = (of("ec2"), of("s3"));
         let s3 = s3.http_client(objects.client(http.clone())).interceptor(Counted(objects));
         Self {
-            account,
-            identity,
-            region: config.region().map(ToString::to_string).unwrap_or_default(),
-            acm: client!(aws_sdk_acm, config, limits.of("acm"), http),
-            autoscaling: client!(aws_sdk_autoscaling, config, limits.of("autoscaling"), http),
-            cloudwatch: JsonClient::cloudwatch(config, pool.clone()),
-            dynamodb: client!(aws_sdk_dynamodb, config, limits.of("dynamodb"), http),
+            acm: client!(aws_sdk_acm, config, of("acm"), http),
+            autoscaling: client!(aws_sdk_autoscaling, config, of("autoscaling"), http),
+            cloudwatch: JsonClient::cloudwatch(config, pool.clone(), of("cloudwatch")),
+            dynamodb: client!(aws_sdk_dynamodb, config, of("dynamodb"), http),
             ec2: client!(aws_sdk_ec2, config, ec2, http),
             ec2_once: client!(aws_sdk_ec2, &once, ec2, http),
-            ecr: client!(aws_sdk_ecr, config, limits.of("ecr"), http),
-            elb: client!(aws_sdk_elasticloadbalancingv2, config, limits.of("elasticloadbalancingv2"), http),
-            iam: client!(aws_sdk_iam, config, limits.of("iam"), http),
-            logs: JsonClient::logs(config, pool.clone()),
-            quotas: client!(aws_sdk_servicequotas, config, limits.of("servicequotas"), http),
-            route53: client!(aws_sdk_route53, config, limits.of("route53"), http),
+            ecr: client!(aws_sdk_ecr, config, of("ecr"), http),
+            elb: client!(aws_sdk_elasticloadbalancingv2, config, of("elasticloadbalancingv2"), http),
+            iam: client!(aws_sdk_iam, config, of("iam"), http),
+            logs: JsonClient::logs(config, pool.clone(), of("logs")),
+            quotas: client!(aws_sdk_servicequotas, config, of("servicequotas"), http),
+            route53: client!(aws_sdk_route53, config, of("route53"), http),
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
-            secrets: client!(aws_sdk_secretsmanager, config, limits.of("secretsmanager"), http),
-            sns: client!(aws_sdk_sns, config, limits.of("sns"), http),
-            sqs: client!(aws_sdk_sqs, config, limits.of("sqs"), http),
-            ssm: client!(aws_sdk_ssm, config, limits.of("ssm"), http),
-            trail: client!(aws_sdk_cloudtrail, config, limits.of("cloudtrail"), http),
+            secrets: client!(aws_sdk_secretsmanager, config, of("secretsmanager"), http),
+            sns: client!(aws_sdk_sns, config, of("sns"), http),
+            sqs: client!(aws_sdk_sqs, config, of("sqs"), http),
+            ssm: client!(aws_sdk_ssm, config, of("ssm"), http),
+            trail: client!(aws_sdk_cloudtrail, config, of("cloudtrail"), http),
             http: pool,
             lists: Lists::default(),
+            account,
+            identity,
+            region,
         }
     }
 
@@ -169,8 +171,17 @@ fn https() -> SharedHttpClient {
 }
 
 /// The regions that a process works in, each opened once. A clone is the same.
-#[derive(Clone, Default)]
-pub struct Regions(Arc<Mutex<Doors>>);
+#[derive(Clone)]
+pub struct Regions {
+    doors: Arc<Mutex<Doors>>,
+    limits: Limits,
+}
+
+impl Default for Regions {
+    fn default() -> Self {
+        Self { doors: Arc::default(), limits: Limits::of_aws() }
+    }
+}
 
 /// By name of the region and the role it is seen as.
 type Doors = BTreeMap<(String, Option<AssumeRole>), Door>;
@@ -184,13 +195,13 @@ impl Regions {
     pub async fn open(&self, name: &str, role: Option<&AssumeRole>) -> Result<Arc<Region>> {
         let asked = Instant::now();
         let key = (name.to_owned(), role.cloned());
-        let door = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let door = self.doors.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
         let mut door = door.lock().await;
         match &*door {
             Some((opened, Ok(region))) if opened.elapsed() < OPEN_FOR => Ok(region.clone()),
             Some((failed, Err(error))) if *failed >= asked => Err(Error::clone(error)),
             _ => {
-                let opened = Region::open(name, role).await.map(Arc::new);
+                let opened = Region::open(name, role, &self.limits).await.map(Arc::new);
                 *door = Some((Instant::now(), opened.clone()));
                 opened
             }

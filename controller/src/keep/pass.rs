@@ -1,6 +1,6 @@
 //! One pass over one stack: what it may do, what it saw, and what came of it.
 
-use super::End;
+use super::{End, Title};
 use crate::{
     engine::{self, Action, Cause, Consent, Event, Outcome, Plan, Report, Summary},
     lease::{Lease, Table},
@@ -105,27 +105,78 @@ pub struct Pass {
     pub report: Report,
 }
 
+/// What keeps a pass from its end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Obstacle {
+    /// Where.
+    pub address: String,
+    /// What is the matter: `failed`.
+    pub what: &'static str,
+    /// Why.
+    pub why: String,
+    /// What to do about it, where that is known.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.address, self.what, self.why)?;
+        self.hint.iter().try_for_each(|hint| write!(f, " ({hint})"))
+    }
+}
+
+impl Pass {
+    /// What stands in the way: what failed, what only a person can settle, what could not be looked at.
+    pub fn obstacles(&self) -> Vec<Obstacle> {
+        let mut all = vec![];
+        if let Some(why @ Withheld::TooManyDeletions(which, _)) = &self.withheld {
+            let hint = Some(format!("if that is meant, run `controller apply --max-deletions {}`", which.len()));
+            all.push(Obstacle { address: "plan".to_owned(), what: "nothing was done", why: why.to_string(), hint });
+        }
+        for (step, outcome) in &self.report.steps {
+            let (what, why, hint) = match (&step.action, outcome) {
+                (_, Outcome::Failed(error)) => ("failed", error.to_string(), error.hint()),
+                (Action::Unknown(why), _) => ("could not be looked at", why.clone(), None),
+                (_, Outcome::Blocked(why)) => ("blocked", why.clone(), None),
+                _ => continue,
+            };
+            all.push(Obstacle { address: step.address.to_string(), what, why, hint });
+        }
+        all
+    }
+}
+
+/// Who wants to hear that an approved plan is about to be carried out.
+pub trait Witness: Sync {
+    /// Hears it before the first write, so that the approval outlives a process that dies in the middle.
+    fn begins(&self, consent: &Consent, digest: &str) -> impl Future<Output = ()> + Send;
+}
+
+/// Nobody.
+impl Witness for () {
+    async fn begins(&self, _: &Consent, _: &str) {}
+}
+
 /// One pass: looks, and does what is needed within its terms. Asks nobody: data goes only where the spec says so.
-pub async fn pass(connection: &Connection, terms: &Terms, stop: &Stop) -> Pass {
-    let name = &connection.aws.ownership.stack;
+pub async fn pass(connection: &Connection, terms: &Terms, witness: &impl Witness, stop: &Stop) -> Pass {
+    let title = &Title::of(&connection.spec);
     let (allow, goal) = (Allow::default(), terms.goal);
     let plan = match goal {
         Goal::Converge => connection.glance(terms.recent, &allow).await,
         Goal::Destroy => connection.look(goal, &allow).await.1,
     };
-    drift_seen(name, &plan);
+    findings(title, &plan);
     let seen = see(connection, &plan);
     if seen.summary.writes() == 0 {
         let report = engine::apply(&connection.aws, plan, None, stop, &|_| ()).await;
-        return Pass { end: end_of(name, &report), seen, withheld: None, agreed: None, report };
+        return Pass { end: end_of(&report), seen, withheld: None, agreed: None, report };
     }
     let mut lease: Option<Lease<Table>> = None;
     // Whoever would only learn that nothing may be done needs no lease.
     if let Some(time_to_live) = terms.lease.filter(|_| consent(connection, terms, &plan).is_ok()) {
-        let told =
-            |holder: &crate::lease::Record| tracing::debug!(stack = name, holder = holder.owner, "waits for the lease");
+        let told = |holder: &crate::lease::Record| tracing::debug!(stack = %title, holder = holder.owner, "waits for the lease");
         lease = tokio::select! {
-            taken = connection.lease(time_to_live, told) => taken.map_err(|error| tracing::warn!(stack = name, %error, "goes on without a lease")).ok(),
+            taken = connection.lease(time_to_live, told) => taken.map_err(|error| tracing::warn!(stack = %title, %error, "goes on without a lease")).ok(),
             () = stop.asked() => {
                 let report = engine::left(plan, "for the next run: this one was stopped");
                 return Pass { end: End::Waiting, seen, withheld: None, agreed: None, report };
@@ -138,24 +189,20 @@ pub async fn pass(connection: &Connection, terms: &Terms, stop: &Stop) -> Pass {
     let (agreed, asked) = match consent(connection, terms, &plan) {
         Ok(consented) => consented,
         Err(why) => {
-            if let Withheld::TooManyDeletions(which, _) = &why {
-                tracing::error!(
-                    stack = name,
-                    "{why}; nothing was done. If that is meant, run `controller apply --max-deletions {}`",
-                    which.len()
-                );
-            }
             let report = engine::left(plan, &why.to_string());
-            let end = end_of(name, &report).max(End::Blocked);
+            let end = end_of(&report).max(End::Blocked);
             return Pass { end, seen, withheld: Some(why), agreed: None, report };
         }
     };
+    if asked {
+        witness.begins(&agreed, &seen.digest).await;
+    }
     let stop = lease.as_ref().map_or_else(|| stop.clone(), |lease| stop.or(lease.lost()));
-    let report = engine::apply(&connection.aws, plan, Some(&agreed), &stop, &|event| tell(name, event)).await;
+    let report = engine::apply(&connection.aws, plan, Some(&agreed), &stop, &|event| tell(title, event)).await;
     if let Some(lease) = lease {
         lease.give_back().await;
     }
-    Pass { end: end_of(name, &report), seen, withheld: None, agreed: asked.then_some(agreed), report }
+    Pass { end: end_of(&report), seen, withheld: None, agreed: asked.then_some(agreed), report }
 }
 
 /// What of a plan may be done, and whether a person was asked for it.
@@ -195,33 +242,40 @@ fn see(connection: &Connection, plan: &Plan) -> Seen {
     }
 }
 
-/// A gauge for each kind of finding, so that an alert can be set on it.
-fn drift_seen(stack: &str, plan: &engine::Plan) {
-    let causes = [Cause::Drift, Cause::Pending, Cause::Follows, Cause::Unclear];
-    let mut counts: BTreeMap<_, u32> = causes.iter().map(|c| (c.word(), 0)).collect();
+/// Kinds of findings, each with a gauge so that an alert can be set on it.
+const CAUSES: [Cause; 4] = [Cause::Drift, Cause::Pending, Cause::Follows, Cause::Unclear];
+
+fn findings(title: &Title, plan: &engine::Plan) {
+    let mut counts: BTreeMap<_, u32> = CAUSES.iter().map(|c| (c.word(), 0)).collect();
     for step in plan.steps.iter().filter(|s| s.action.writes()) {
         *counts.entry(step.cause.word()).or_default() += 1;
     }
     for (cause, n) in counts {
-        metrics::gauge!("polybot_findings", "stack" => stack.to_owned(), "cause" => cause).set(f64::from(n));
+        metrics::gauge!("polybot_findings", title.labels_and("cause", cause)).set(f64::from(n));
+    }
+}
+
+/// For a stack that is kept no more.
+pub(super) fn no_findings(title: &Title) {
+    for cause in CAUSES {
+        metrics::gauge!("polybot_findings", title.labels_and("cause", cause.word())).set(0.0);
     }
 }
 
 /// Each change in the world is a line at info.
-fn tell(stack: &str, event: &Event) {
+fn tell(title: &Title, event: &Event) {
     let Event::Ended(step, outcome) = event else { return };
     let (word, address) = (step.action.word(), &step.address);
     let (kind, end) = (address.kind, outcome_name(outcome));
     match outcome {
         Outcome::Done(took) => {
-            tracing::info!(stack, action = word, %address, seconds = took.as_secs_f64(), "done");
+            tracing::info!(stack = %title, action = word, %address, seconds = took.as_secs_f64(), "done");
         }
         Outcome::Failed(error) => {
-            tracing::error!(stack, action = word, %address, %error, hint = error.hint(), "failed");
             metrics::counter!("polybot_errors_total", "service" => error.service.clone(), "code" => error.code.clone())
                 .increment(1);
         }
-        Outcome::Waiting(why) => tracing::debug!(stack, action = word, %address, why, "waits"),
+        Outcome::Waiting(why) => tracing::debug!(stack = %title, action = word, %address, why, "waits"),
         Outcome::Blocked(_) | Outcome::Retained => return,
     }
     metrics::counter!("polybot_steps_total", "kind" => kind, "action" => word, "end" => end).increment(1);
@@ -237,15 +291,8 @@ fn outcome_name(outcome: &Outcome) -> &'static str {
     }
 }
 
-fn end_of(stack: &str, report: &Report) -> End {
+fn end_of(report: &Report) -> End {
     let unknown = report.steps.iter().any(|(s, _)| matches!(s.action, Action::Unknown(_)));
-    for (step, outcome) in &report.steps {
-        match (&step.action, outcome) {
-            (Action::Unknown(why), _) => tracing::debug!(stack, address = %step.address, why, "could not be looked at"),
-            (_, Outcome::Blocked(why)) => tracing::debug!(stack, address = %step.address, why, "blocked"),
-            _ => {}
-        }
-    }
     if report.failed() || unknown {
         End::Failed
     } else if report.wrote() {

@@ -6,6 +6,8 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
+/// Their types.
+pub(super) const KINDS: [&str; 5] = ["Ready", "Synced", "Drifted", "Stalled", "Paused"];
 /// Longest message of a condition.
 const LONGEST: usize = 1000;
 
@@ -32,7 +34,7 @@ pub(super) fn says(
 /// the time of its last transition.
 pub(super) fn over(before: &[Condition], now: &[Says], generation: Option<i64>) -> Vec<Condition> {
     let moment = Time(Timestamp::now());
-    ["Ready", "Synced", "Drifted", "Stalled", "Paused"]
+    KINDS
         .iter()
         .filter_map(|kind| {
             let old = before.iter().find(|c| c.type_ == *kind);
@@ -68,13 +70,13 @@ pub(super) fn of_pass(pass: &Pass, deleting: bool) -> Vec<Says> {
     let seen = &pass.seen;
     let waits = || format!("{}; {problems}", seen.summary).trim_end_matches("; ").to_owned();
     let ready = match (&pass.withheld, pass.end) {
-        _ if deleting => says("Ready", false, "Deleting", waits()),
         (Some(Withheld::Unapproved), _) => says(
             "Ready",
             false,
             "AwaitingApproval",
             format!("{}; approve it by its digest {}", seen.summary, seen.digest),
         ),
+        _ if deleting => says("Ready", false, "Deleting", waits()),
         (Some(Withheld::Observed), _) => says("Ready", false, "Differs", format!("only observed: {}", seen.summary)),
         (Some(why @ Withheld::TooManyDeletions(..)), _) => says(
             "Ready",

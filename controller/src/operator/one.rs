@@ -3,8 +3,9 @@
 use super::{APPROVE, FINALIZER, Guarded, Operator, PAUSED, RECONCILE, conditions::says, status};
 use crate::{
     aws::Reason,
+    engine::Consent,
     facts::{self, Fact},
-    keep::{Course, End, Pass, Permit, Terms, pass},
+    keep::{Course, End, Obstacle, Pass, Permit, Terms, Title, Witness, pass},
     reconcile::{ConnectError, Connection, Goal},
     secret::Secret,
     spec::{Cluster, DeletionPolicy, ManagementPolicy, PolybotStack, PolybotStackStatus, check},
@@ -36,6 +37,9 @@ pub(super) enum Error {
     /// The cluster's API.
     #[error("the cluster refuses")]
     Cluster(#[source] kube::Error),
+    /// The object has changed since it was read: the finalizer is set or removed when the change has come.
+    #[error("the object has changed meanwhile")]
+    Changed(#[source] kube::Error),
     /// The finalizer could not be set or removed.
     #[error("the finalizer cannot be changed")]
     Finalizer(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -47,8 +51,18 @@ pub(super) async fn reconcile(guarded: Arc<Guarded>, operator: Arc<Operator>) ->
     if operator.stop.is_asked() {
         return Ok(Action::await_change());
     }
+    let ended = look_at(&guarded, &operator).await;
+    if ended.is_ok()
+        && let Some(memory) = operator.memory().get_mut(&guarded.uid().unwrap_or_default())
+    {
+        memory.refused = 0;
+    }
+    ended
+}
+
+async fn look_at(guarded: &Guarded, operator: &Operator) -> Result<Action, Error> {
     let stack = match &guarded.0 {
-        Ok(stack) => Arc::new(stack.clone()),
+        Ok(stack) => Arc::new(operator.as_told(stack)),
         Err(invalid) => return operator.invalid(invalid).await,
     };
     if stack.annotations().get(PAUSED).is_some_and(|v| v == "true") {
@@ -66,21 +80,37 @@ pub(super) async fn reconcile(guarded: Arc<Guarded>, operator: Arc<Operator>) ->
     match ended.await {
         Ok(action) => Ok(action),
         Err(finalizer::Error::ApplyFailed(error) | finalizer::Error::CleanupFailed(error)) => Err(error),
+        // The patch tests what it was made from (422), and an object that has gone needs no finalizer (404).
+        Err(
+            finalizer::Error::AddFinalizer(kube::Error::Api(s))
+            | finalizer::Error::RemoveFinalizer(kube::Error::Api(s)),
+        ) if matches!(s.code, 404 | 409 | 422) => Err(Error::Changed(kube::Error::Api(s))),
         Err(error) => Err(Error::Finalizer(Box::new(error))),
     }
 }
 
-/// When to try again.
+/// When to try again: with growing patience, since a pass asks AWS a hundred times.
 #[expect(clippy::needless_pass_by_value, reason = "the runtime calls it with what it owns")]
-pub(super) fn again(guarded: Arc<Guarded>, error: &Error, _: Arc<Operator>) -> Action {
-    match error {
-        Error::NotGone(wait) => Action::requeue(*wait),
-        error @ (Error::Cluster(_) | Error::Finalizer(_)) => {
-            let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-            tracing::warn!(stack = %ObjectRef::from_obj(guarded.as_ref()), cause, "{error}");
-            Action::requeue(PATIENCE.mul_f64(0.75 + rand::random::<f64>() / 2.0))
-        }
+pub(super) fn again(guarded: Arc<Guarded>, error: &Error, operator: Arc<Operator>) -> Action {
+    if let Error::NotGone(wait) = error {
+        return Action::requeue(*wait);
     }
+    let refused = {
+        let mut memory = operator.memory();
+        let memory = memory.entry(guarded.uid().unwrap_or_default()).or_default();
+        memory.refused += 1;
+        memory.refused
+    };
+    let stack = ObjectRef::from_obj(guarded.as_ref());
+    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    // That the cache is behind is usual, but not for long.
+    if matches!(error, Error::Changed(_)) && refused < 3 {
+        tracing::debug!(%stack, cause, "{error}");
+    } else {
+        tracing::warn!(%stack, cause, "{error}");
+    }
+    let patience = PATIENCE * 2_u32.pow(refused.min(10) - 1);
+    Action::requeue(patience.min(operator.interval.max(PATIENCE)).mul_f64(0.75 + rand::random::<f64>() / 2.0))
 }
 
 fn cluster(stack: &PolybotStack) -> Cluster {
@@ -90,22 +120,27 @@ fn cluster(stack: &PolybotStack) -> Cluster {
 impl Operator {
     /// An object that an older or hand-made CRD has let in.
     async fn invalid(&self, object: &InvalidObject) -> Result<Action, Error> {
-        let said = [
-            says("Ready", false, "InvalidSpec", object.error.clone()),
-            says("Stalled", true, "InvalidSpec", object.error.clone()),
-        ];
         let generation = object.metadata.generation;
+        // Its stack cannot be removed by what cannot be read.
+        let deleting = object.metadata.deletion_timestamp.is_some();
+        let hint = format!(
+            "; it is being deleted: mend the spec, so that its stack can be removed, or leave the stack as it is and remove the \
+             finalizer {FINALIZER}"
+        );
+        let error = format!("{}{}", object.error, if deleting { hint.as_str() } else { "" });
+        let said =
+            [says("Ready", false, "InvalidSpec", error.clone()), says("Stalled", true, "InvalidSpec", error.clone())];
         let conditions = super::conditions::over(&[], &said, generation);
         let status =
             PolybotStackStatus { observed_generation: generation, conditions, ..PolybotStackStatus::default() };
         let guarded: Guarded = kube::core::DeserializeGuard(Err(object.clone()));
-        self.warn(&guarded, "InvalidSpec", object.error.clone()).await;
+        self.warn(&guarded, "InvalidSpec", error).await;
         self.tell(&guarded, &status).await.map_err(Error::Cluster)?;
         Ok(Action::await_change())
     }
 
     async fn converge(&self, stack: &PolybotStack) -> Result<Action, Error> {
-        if let Some(faults) = self.faults(stack) {
+        if let Some((faults, beside_others)) = self.faults(stack) {
             let said = [
                 says("Ready", false, "InvalidSpec", faults.clone()),
                 says("Synced", false, "InvalidSpec", faults.clone()),
@@ -114,7 +149,8 @@ impl Operator {
             ];
             self.warn(stack, "InvalidSpec", faults).await;
             self.tell(stack, &status::with(stack, &said)).await.map_err(Error::Cluster)?;
-            return Ok(Action::await_change());
+            // A fault of its own awaits a change of its own; whoever it clashes with may go without a word to it.
+            return Ok(if beside_others { Action::requeue(self.interval) } else { Action::await_change() });
         }
         let (_, wait) = self.pass(stack, Goal::Converge).await?;
         Ok(Action::requeue(wait))
@@ -141,20 +177,25 @@ impl Operator {
         Ok(Action::await_change())
     }
 
-    fn forget(&self, stack: &PolybotStack) {
-        self.courses().remove(&stack.uid().unwrap_or_default());
+    /// A stack with the status that was told of it last: the cache may lag behind.
+    fn as_told(&self, stack: &PolybotStack) -> PolybotStack {
+        let told = self.memory().get(&stack.uid().unwrap_or_default()).and_then(|m| m.status.clone());
+        PolybotStack { status: told.or_else(|| stack.status.clone()), ..stack.clone() }
     }
 
-    /// What is wrong with a spec by itself, or beside those of older objects.
-    fn faults(&self, stack: &PolybotStack) -> Option<String> {
+    /// What is wrong with a spec by itself, or beside those of older objects; and whether it is only that.
+    fn faults(&self, stack: &PolybotStack) -> Option<(String, bool)> {
         let mut faults = check::check(stack);
+        let own = !faults.is_empty();
         let all = self.stacks.state();
-        let mut others: Vec<&PolybotStack> = all.iter().filter_map(|g| g.0.as_ref().ok()).collect();
+        let mut others: Vec<_> = all.iter().filter_map(|g| g.0.as_ref().ok()).map(|s| self.as_told(s)).collect();
         others.sort_by_key(|s| (s.creation_timestamp().map(|t| t.0), s.namespace(), s.name_any()));
+        settle_accounts(&mut others);
         let this = others.iter().position(|s| s.uid() == stack.uid());
-        faults.extend(check::check_all(&others).into_iter().filter(|(i, _)| Some(*i) == this).map(|(_, fault)| fault));
+        let refs: Vec<&PolybotStack> = others.iter().collect();
+        faults.extend(check::check_all(&refs).into_iter().filter(|(i, _)| Some(*i) == this).map(|(_, fault)| fault));
         let texts: Vec<_> = faults.iter().map(|(path, message, hint)| format!("{path}: {message} ({hint})")).collect();
-        (!texts.is_empty()).then(|| texts.join("; "))
+        (!texts.is_empty()).then(|| (texts.join("; "), !own))
     }
 
     /// One pass, and all that is told of it. How it ended, where AWS could be reached, and when the next one is due.
@@ -163,7 +204,7 @@ impl Operator {
         let connection = match Connection::open(Arc::new(stack.clone()), &self.regions).await {
             Ok(connection) => connection,
             Err(error) => {
-                let wait = self.passed(stack, End::Failed, begun);
+                let wait = self.passed(stack, End::Failed, begun, vec![]);
                 self.unreachable(stack, &error).await?;
                 return Ok((None, wait));
             }
@@ -172,8 +213,9 @@ impl Operator {
             Some(token) => connection.with_token(token),
             None => connection,
         };
-        let passed = pass(&connection, &terms(stack, goal), &self.stop).await;
-        let wait = self.passed(stack, passed.end, begun);
+        let telling = Telling { operator: self, stack };
+        let passed = pass(&connection, &terms(stack, goal), &telling, &self.stop).await;
+        let wait = self.passed(stack, passed.end, begun, passed.obstacles());
         tracing::debug!(stack = name, end = passed.end.name(), leader = self.identity, "passed");
         self.tell_pass(stack, &connection, &passed, wait).await.map_err(Error::Cluster)?;
         Ok((Some(passed.end), wait))
@@ -188,38 +230,25 @@ impl Operator {
     ) -> Result<(), kube::Error> {
         self.tell_events(stack, passed).await;
         let status = status::after(stack, &connection.aws.account, passed, wait);
-        for condition in &status.conditions {
-            let labels = [
-                ("namespace", stack.namespace().unwrap_or_default()),
-                ("stack", stack.name_any()),
-                ("type", condition.type_.clone()),
-            ];
-            let value = match condition.status.as_str() {
-                "True" => 1.0,
-                "False" => 0.0,
-                _ => -1.0,
-            };
-            metrics::gauge!("polybot_stack_condition", &labels).set(value);
-            if condition.type_ == "Drifted" {
-                let since = Timestamp::now().duration_since(condition.last_transition_time.0).as_secs_f64();
-                let stood = if condition.status == "True" { since } else { 0.0 };
-                metrics::gauge!("polybot_drift_seconds", &labels[..2]).set(stood);
-            }
+        self.tell(stack, &status).await?;
+        // Whoever reads the outputs misses something; the stack is kept all the same, and the next pass tries again.
+        if stack.metadata.deletion_timestamp.is_none()
+            && let Err(why) = self.export(stack, &status.outputs).await
+        {
+            tracing::warn!(stack = %ObjectRef::from_obj(stack), "{why}");
+            self.warn(stack, "OutputsNotWritten", why).await;
         }
-        if stack.metadata.deletion_timestamp.is_none() {
-            self.export(stack, &status.outputs).await?;
-        }
-        self.tell(stack, &status).await
+        Ok(())
     }
 
     /// Notes how a pass ended; how long until the next one.
-    fn passed(&self, stack: &PolybotStack, end: End, begun: Instant) -> Duration {
-        let interval =
-            cluster(stack).drift_period.map_or(self.interval, |d| Duration::from_secs(d.as_seconds().into()));
-        let mut courses = self.courses();
-        let course = courses.entry(stack.uid().unwrap_or_default()).or_insert_with(|| Course::new(interval));
-        course.every(interval);
-        course.passed(&stack.name_any(), end, begun)
+    fn passed(&self, stack: &PolybotStack, end: End, begun: Instant, obstacles: Vec<Obstacle>) -> Duration {
+        let set = cluster(stack).drift_period.map(|d| Duration::from_secs(d.as_seconds().into()));
+        let new = || Course::new(Title::of(stack), self.interval);
+        let mut memory = self.memory();
+        let course = memory.entry(stack.uid().unwrap_or_default()).or_default().course.get_or_insert_with(new);
+        course.every(set, self.interval);
+        course.passed(end, begun, obstacles)
     }
 
     async fn unreachable(&self, stack: &PolybotStack, error: &ConnectError) -> Result<(), Error> {
@@ -263,6 +292,31 @@ impl Operator {
     }
 }
 
+/// Writes down that an approved plan is begun.
+struct Telling<'a> {
+    operator: &'a Operator,
+    stack: &'a PolybotStack,
+}
+
+impl Witness for Telling<'_> {
+    async fn begins(&self, consent: &Consent, digest: &str) {
+        let status = status::begun(self.stack, consent, digest);
+        if let Err(error) = self.operator.tell(self.stack, &status).await {
+            tracing::warn!(stack = %ObjectRef::from_obj(self.stack), %error, "the approval could not be written down");
+        }
+    }
+}
+
+/// Names the accounts that are known by passes: of stacks that take the same role, or none, it is the same one.
+fn settle_accounts(stacks: &mut [PolybotStack]) {
+    let known: Vec<_> =
+        stacks.iter().filter_map(|s| Some((s.spec.assume_role.clone(), s.status.as_ref()?.account.clone()?))).collect();
+    for stack in stacks.iter_mut().filter(|s| s.spec.account_id.is_none()) {
+        let same = known.iter().find(|(role, _)| *role == stack.spec.assume_role);
+        stack.spec.account_id = same.map(|(_, account)| account.clone());
+    }
+}
+
 /// What a pass over this stack may do.
 fn terms(stack: &PolybotStack, goal: Goal) -> Terms {
     let permit = match cluster(stack).management_policy {
@@ -270,9 +324,10 @@ fn terms(stack: &PolybotStack, goal: Goal) -> Terms {
         ManagementPolicy::Observe => Permit::Nothing,
         ManagementPolicy::ObserveAndPlan => Permit::Approval,
     };
-    let approved = stack.annotations().get(APPROVE).cloned();
-    let agreed = stack.status.as_ref().and_then(|s| s.approved.clone());
-    let agreed = agreed.filter(|a| Some(a.generation) == stack.metadata.generation).map(|a| a.consent);
+    let known = stack.status.as_ref().and_then(|s| s.approved.clone());
+    let spent = known.as_ref().filter(|a| a.done).map(|a| &a.digest);
+    let approved = stack.annotations().get(APPROVE).filter(|digest| spent != Some(*digest)).cloned();
+    let agreed = known.filter(|a| !a.done && Some(a.generation) == stack.metadata.generation).map(|a| a.consent);
     // Who asks for a pass wants to know how things are, not how they were a while ago.
     let asked = stack.annotations().get(RECONCILE) != stack.status.as_ref().and_then(|s| s.reconciled.as_ref());
     let usual = Terms::default();

@@ -10,12 +10,9 @@ use kube::{
 use std::collections::BTreeMap;
 
 impl Operator {
-    /// Writes them where the spec says. The ConfigMap goes with the stack's object.
-    pub(super) async fn export(
-        &self,
-        stack: &PolybotStack,
-        outputs: &BTreeMap<String, String>,
-    ) -> Result<(), kube::Error> {
+    /// Writes them where the spec says. The ConfigMap goes with the stack's object, so one that is not this stack's is left
+    /// alone. The error is for people.
+    pub(super) async fn export(&self, stack: &PolybotStack, outputs: &BTreeMap<String, String>) -> Result<(), String> {
         let Some(name) = stack.spec.cluster.as_ref().and_then(|c| c.outputs_to.as_ref()) else { return Ok(()) };
         let map = ConfigMap {
             metadata: ObjectMeta {
@@ -27,6 +24,15 @@ impl Operator {
             ..ConfigMap::default()
         };
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &stack.namespace().unwrap_or_default());
-        api.patch(name, &PatchParams::apply(NAME).force(), &Patch::Apply(&map)).await.map(drop)
+        let there = api.get_opt(name).await.map_err(|e| format!("the ConfigMap {name} cannot be read: {e}"))?;
+        let ours =
+            |map: &ConfigMap| map.owner_references().iter().any(|owner| Some(&owner.uid) == stack.uid().as_ref());
+        if there.is_some_and(|map| !ours(&map)) {
+            return Err(format!(
+                "the ConfigMap {name} is not of this stack; name another one in spec.cluster.outputsTo, or delete it"
+            ));
+        }
+        let written = api.patch(name, &PatchParams::apply(NAME).force(), &Patch::Apply(&map)).await;
+        written.map(drop).map_err(|e| format!("the ConfigMap {name} cannot be written: {e}"))
     }
 }

@@ -1,8 +1,8 @@
 //! The status that a pass leaves behind. Pure.
 
-use super::{RECONCILE, conditions};
+use super::{APPROVE, RECONCILE, conditions};
 use crate::{
-    engine::{Action, Outcome},
+    engine::{Action, Consent, Outcome},
     keep::{End, Pass},
     spec::{Approved, PlanStatus, PolybotStack, PolybotStackStatus, ResourceStatus},
 };
@@ -44,19 +44,28 @@ pub(super) fn after(stack: &PolybotStack, account: &str, pass: &Pass, wait: Dura
     }
 }
 
-/// What a person has approved and is not done yet.
+/// The status before an approved plan is carried out, so that whoever goes on after this process knows of the approval.
+pub(super) fn begun(stack: &PolybotStack, consent: &Consent, digest: &str) -> PolybotStackStatus {
+    let approved = Some(under(stack, consent, digest));
+    PolybotStackStatus { approved, ..with(stack, &[]) }
+}
+
+/// The approval under which this consent is carried out. What goes on under an earlier one keeps its digest.
+fn under(stack: &PolybotStack, consent: &Consent, digest: &str) -> Approved {
+    let before = stack.status.as_ref().and_then(|s| s.approved.clone()).filter(|b| !b.done && b.consent == *consent);
+    let digest = before.map_or_else(|| digest.to_owned(), |b| b.digest);
+    let generation = stack.metadata.generation.unwrap_or(0);
+    Approved { digest, generation, consent: consent.clone(), done: false }
+}
+
+/// What a person has approved: while it is being carried out, and after that until the annotation says something else.
 fn approved(stack: &PolybotStack, pass: &Pass) -> Option<Approved> {
     let before = stack.status.as_ref().and_then(|s| s.approved.clone());
-    match (&pass.agreed, &pass.withheld, pass.end) {
-        (_, _, End::Quiet) | (None, Some(_), _) => None,
-        (None, None, _) => before,
-        (Some(consent), ..) => {
-            // What goes on under an earlier approval keeps its digest.
-            let digest =
-                before.filter(|b| b.consent == *consent).map_or_else(|| pass.seen.digest.clone(), |b| b.digest);
-            Some(Approved { digest, generation: stack.metadata.generation.unwrap_or(0), consent: consent.clone() })
-        }
-    }
+    let now = pass.agreed.as_ref().map(|consent| under(stack, consent, &pass.seen.digest)).or(before)?;
+    let over = pass.end == End::Quiet || (pass.agreed.is_none() && pass.withheld.is_some());
+    let done = now.done || over;
+    let now = Approved { done, consent: if done { Consent::default() } else { now.consent }, ..now };
+    (!now.done || stack.annotations().get(APPROVE) == Some(&now.digest)).then_some(now)
 }
 
 fn plan(pass: &Pass) -> PlanStatus {

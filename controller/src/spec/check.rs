@@ -249,7 +249,10 @@ pub fn check(stack: &PolybotStack) -> Vec<Found> {
             "repository/polybot",
             "repository/yolo5",
         ];
-        if !known.contains(&address.as_str()) {
+        let images = std::iter::once(&spec.polybot.image).chain(spec.yolo5.iter().map(|yolo5| &yolo5.image));
+        let mut repositories = images.filter_map(|image| image.repository.as_deref());
+        let named = address.strip_prefix("repository/").is_some_and(|name| repositories.any(|r| r == name));
+        if !named && !known.contains(&address.as_str()) {
             fault(
                 "spec.onDelete.addresses",
                 format!("{address} holds no data or does not exist"),
@@ -310,7 +313,8 @@ pub fn check_all(stacks: &[&PolybotStack]) -> Vec<(usize, Found)> {
     let (mut identities, mut prefixes, mut hosts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for (i, stack) in stacks.iter().enumerate() {
         let spec = &stack.spec;
-        let place = (spec.account_id.clone(), spec.region.clone());
+        let of_role = || Some(spec.assume_role.as_ref()?.arn.split(':').nth(4)?.to_owned());
+        let place = (spec.account_id.clone().or_else(of_role), spec.region.clone());
         let name = stack.metadata.name.clone().unwrap_or_default();
         if identities.insert((name.clone(), place.clone()), i).is_some() {
             let message = format!("a second stack called {name} in {}", spec.region);

@@ -180,7 +180,7 @@ async fn a_hundred_passes_beside_an_autoscaler_at_work_write_nothing_and_a_hand_
         size.desired_capacity(1 + n % 3).send().await.unwrap();
         world.aws.calls().await.unwrap();
         // The webhook waits for a Telegram that is not there.
-        assert_eq!(pass(&c, &terms, &stop).await.end, End::Waiting);
+        assert_eq!(pass(&c, &terms, &(), &stop).await.end, End::Waiting);
         let writes: Vec<_> =
             world.aws.calls().await.unwrap().into_iter().filter(|call| !local::aws::reads(call)).collect();
         assert_eq!(writes, Vec::<String>::new(), "pass {n}");
@@ -194,6 +194,6 @@ async fn a_hundred_passes_beside_an_autoscaler_at_work_write_nothing_and_a_hand_
         .send()
         .await
         .unwrap();
-    assert_eq!(pass(&c, &terms, &stop).await.end, End::Wrote);
+    assert_eq!(pass(&c, &terms, &(), &stop).await.end, End::Wrote);
     assert_eq!(writes(&plan(&c).await), Vec::<String>::new());
 }

@@ -37,7 +37,7 @@ async fn a_day_in_which_only_the_autoscaler_moves_takes_no_write_and_no_word() {
         set.desired_capacity(1 + passes % 3).send().await.unwrap();
         // Every list is read anew: what is minutes old in a day is seconds old here.
         let terms = Terms { recent: Duration::ZERO, ..Terms::default() };
-        let pass = pass(&c, &terms, &Stop::default()).await;
+        let pass = pass(&c, &terms, &(), &Stop::default()).await;
         assert_eq!(pass.end, End::Quiet, "{:?}", pass.seen.steps);
         clock += pace.next(pass.end, 0.5);
         passes += 1;
@@ -72,7 +72,7 @@ struct Kept {
 impl Kept {
     fn start(world: &World, spec: &Path, extra: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
-        command.args(["--log", "info", "run", "--listen", "127.0.0.1:0", "--lease", "2s", "-f"]).arg(spec).args(extra);
+        command.args(["run", "--listen", "127.0.0.1:0", "--lease", "2s", "-f"]).arg(spec).args(extra);
         command.envs(world.aws.env()).env("TELEGRAM_TOKEN", TOKEN).env("NO_COLOR", "1").kill_on_drop(true);
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -91,6 +91,17 @@ impl Kept {
         };
         tokio::time::timeout(Duration::from_mins(1), line).await.unwrap_or_else(|_| panic!("no {words:?}"))
     }
+
+    fn terminate(&self) {
+        let id = self.child.id().unwrap().to_string();
+        std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    }
+
+    /// The address of its routes, which it says first.
+    async fn address(&mut self) -> String {
+        let line = self.says("keeping").await;
+        line.split("listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned()
+    }
 }
 
 #[tokio::test]
@@ -98,8 +109,7 @@ async fn it_converges_takes_up_edits_keeps_the_last_good_spec_and_stops_when_tol
     let (world, telegram, folder) = (World::new().await, telegram().await, tempfile::tempdir().unwrap());
     let spec = spec_file(folder.path(), &telegram);
     let mut kept = Kept::start(&world, &spec, &[]);
-    let line = kept.says("keeping").await;
-    let address = line.split("listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let address = kept.address().await;
     kept.says("address=vpc/main").await;
     kept.says("address=webhook/bot").await;
 
@@ -118,16 +128,71 @@ async fn it_converges_takes_up_edits_keeps_the_last_good_spec_and_stops_when_tol
     assert_eq!(get("healthz").await.0, 200);
     let (_, metrics) = get("metrics").await;
     for name in [
-        "polybot_passes_total{stack=\"local\"",
+        "polybot_passes_total{stack=\"local\",region=\"us-east-1\"",
+        "polybot_drift_seconds{stack=\"local\",region=\"us-east-1\"",
         "polybot_steps_total{kind=\"vpc\",action=\"create\",end=\"done\"} 1",
         "polybot_aws_calls_total{service=\"ec2\",operation=\"CreateVpc\",status=\"200\"} 1",
     ] {
         assert!(metrics.contains(name), "{name}: {metrics}");
     }
-    let id = kept.child.id().unwrap().to_string();
-    std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
+
+    // What it may not read any more is told when that begins, by its log and its route, and when it ends.
+    world.aws.switch("deny", serde_json::json!(["sqs:*"])).await.unwrap();
+    std::fs::write(&spec, format!("{text}  queues: {{ identify: {{ visibilityTimeout: 91s }} }}\n")).unwrap();
+    assert!(kept.says("could not be looked at").await.contains("queue/"));
+    let (status, text) = get("readyz").await;
+    assert_eq!(status, 503, "{text}");
+    assert!(text.contains("queue/") && text.contains("could not be looked at"), "{text}");
+    world.aws.switch("deny", serde_json::json!([])).await.unwrap();
+    kept.says("nothing stands in the way any more").await;
+
+    kept.terminate();
     kept.says("stopping").await;
     assert!(kept.child.wait().await.unwrap().success());
+}
+
+/// Steps that are in work at once, at most.
+const AT_ONCE: usize = 10;
+
+#[tokio::test]
+async fn told_to_stop_in_the_middle_of_a_pass_it_ends_what_it_is_at_and_begins_nothing() {
+    let (world, telegram, folder) = (World::new().await, telegram().await, tempfile::tempdir().unwrap());
+    let spec = spec_file(folder.path(), &telegram);
+    // Long enough for several steps to be in work when the first one is done.
+    world.aws.switch("delay", 0.1.into()).await.unwrap();
+    let mut kept = Kept::start(&world, &spec, &[]);
+    kept.says("done").await;
+    kept.terminate();
+    kept.says("stopping").await;
+    let mut ended = 0;
+    while let Some(line) = kept.log.next_line().await.unwrap() {
+        assert!(!line.contains("failed"), "{line}");
+        ended += usize::from(line.contains("done"));
+    }
+    assert!(kept.child.wait().await.unwrap().success());
+    assert!(ended <= AT_ONCE, "{ended} steps ended after the stop");
+    // The next one goes on at once: the lease was given back.
+    world.aws.switch("delay", 0.into()).await.unwrap();
+    Kept::start(&world, &spec, &[]).says("address=webhook/bot").await;
+}
+
+#[tokio::test]
+async fn what_it_cannot_keep_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = spec_file(folder.path(), &telegram().await);
+    let spec = spec.to_str().unwrap();
+    for (args, why) in [
+        (vec!["-f", spec, "--stack", "typo"], "no stack is called typo; the files hold local"),
+        (vec!["-f", "-"], "give a file or a folder"),
+        (vec!["-f", spec, "--interval", "0s"], "write 90s, 30m or 1h"),
+        (vec!["-f", spec, "--log", "controller=loud"], "write a level"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
+        let run = command.arg("run").args(&args).stdin(Stdio::null()).kill_on_drop(true).output();
+        let output = tokio::time::timeout(Duration::from_secs(20), run).await.expect("it ends").unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains(why), "{args:?}: {said}");
+    }
 }
 
 #[tokio::test]
@@ -137,6 +202,7 @@ async fn two_controllers_on_one_empty_account_end_with_one_stack_and_a_killed_on
     // The first is killed in the middle of its work, while it holds the lease.
     world.aws.switch("hold_after", 20.into()).await.unwrap();
     let mut first = Kept::start(&world, &spec, &[]);
+    first.says("done").await;
     let second = Kept::start(&world, &spec, &[]);
     world.aws.held().await.unwrap();
     first.child.kill().await.unwrap();

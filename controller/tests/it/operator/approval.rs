@@ -2,6 +2,7 @@
 
 use super::{Cluster, STACK, condition};
 use crate::setting::live;
+use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
 
 #[tokio::test]
@@ -29,13 +30,47 @@ async fn a_plan_waits_for_its_digest_and_an_observed_stack_is_never_touched() {
     cluster.push_images().await;
     cluster.annotate("polybot.dev/reconcile", "images");
     let ready = cluster.says("Ready", "True", "Converged").await;
-    assert_eq!(ready["status"].get("approved"), None, "an approval is spent");
+    assert_eq!(ready["status"]["approved"]["done"], true, "an approval is spent");
     assert_eq!(ready["status"].get("plan"), None);
 
     // What changes later needs a word of its own.
     cluster.kube.edit(STACK, |s| s["spec"]["queues"]["work"]["maxReceives"] = json!(9)).unwrap();
     let told = cluster.says("Ready", "False", "AwaitingApproval").await;
     assert_eq!(told["status"]["plan"]["summary"], "1 to update");
+    let digest = told["status"]["plan"]["digest"].as_str().unwrap().to_owned();
+    cluster.annotate("polybot.dev/approve", &digest);
+    cluster.says("Ready", "True", "Converged").await;
+
+    // What hands change needs one, too, and another one when they change the same again.
+    let sqs = cluster.connect().await.aws.sqs.clone();
+    let queue = sqs.get_queue_url().queue_name("talo-local-work").send().await.unwrap().queue_url.unwrap();
+    let dead = "arn:aws:sqs:us-east-1:123456789012:talo-local-work-dead";
+    let policy = format!(r#"{{"deadLetterTargetArn":"{dead}","maxReceiveCount":"5"}}"#);
+    let by_hand = async |n: usize| {
+        let change = sqs.set_queue_attributes().queue_url(&queue);
+        change.attributes(QueueAttributeName::RedrivePolicy, &policy).send().await.unwrap();
+        cluster.annotate("polybot.dev/reconcile", &format!("by hand {n}"));
+        let told = cluster.says("Ready", "False", "AwaitingApproval").await;
+        told["status"]["plan"]["digest"].as_str().unwrap().to_owned()
+    };
+    let digest = by_hand(1).await;
+    cluster.annotate("polybot.dev/approve", &digest);
+    cluster.says("Ready", "True", "Converged").await;
+    assert_eq!(by_hand(2).await, digest, "the same plan, and the annotation still names it");
+    // Said anew, it is good once more.
+    let annotations = |s: &mut serde_json::Value| {
+        drop(s["metadata"]["annotations"].as_object_mut().unwrap().remove("polybot.dev/approve"))
+    };
+    cluster.kube.edit(STACK, annotations).unwrap();
+    cluster.until(STACK, "the approval forgotten", |s| s["status"].get("approved").is_none()).await;
+    cluster.annotate("polybot.dev/approve", &digest);
+    cluster.says("Ready", "True", "Converged").await;
+    cluster.kube.edit(STACK, |s| s["spec"]["queues"]["work"]["maxReceives"] = json!(5)).unwrap();
+    let told = cluster.says("Ready", "False", "AwaitingApproval").await;
+    cluster.annotate("polybot.dev/approve", told["status"]["plan"]["digest"].as_str().unwrap());
+    cluster.says("Ready", "True", "Converged").await;
+    cluster.kube.edit(STACK, |s| s["spec"]["queues"]["work"]["maxReceives"] = json!(8)).unwrap();
+    cluster.says("Ready", "False", "AwaitingApproval").await;
 
     // Only observed, it is told what differs, and nothing is written, not even when the object goes.
     cluster.kube.edit(STACK, |s| s["spec"]["cluster"]["managementPolicy"] = json!("Observe")).unwrap();

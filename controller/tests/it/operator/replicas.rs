@@ -33,7 +33,11 @@ async fn a_leader_that_is_killed_in_mid_pass_is_followed_and_one_of_everything_i
     assert_eq!(addresses.len(), rows.len(), "one of everything");
 
     // A leader that is robbed of its Lease stops, and says so.
-    cluster.kube.edit(LEASE, |l| l["metadata"]["annotations"]["polybot.dev/beat"] = "999".into()).unwrap();
+    let rob = |lease: &mut serde_json::Value| {
+        lease["spec"]["holderIdentity"] = "somebody-else".into();
+        lease["spec"]["leaseTransitions"] = 3.into();
+    };
+    cluster.kube.edit(LEASE, rob).unwrap();
     let ended = tokio::time::timeout(super::PATIENCE, second.child.wait()).await.expect("it stops").unwrap();
     assert!(!ended.success());
 
