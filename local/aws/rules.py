@@ -1,10 +1,12 @@
 """What real AWS does and moto does not. Each patch names the rule it stands for; each has a test in local/tests/."""
 
 import copy
+import fnmatch
 import functools
 import inspect
 import io
 import json
+import os
 import re
 import select
 import sys
@@ -36,8 +38,10 @@ SWITCHES = {
     # Logical seconds until an instance is healthy, and until one that is not is given up (AWS: about an hour).
     "boot_seconds": 60.0,
     "health_patience": 600.0,
-    # Launch-template versions (numbers) whose instances never get healthy.
+    # Launch-template versions (numbers) whose instances never get healthy, as a load balancer or a worker on them would tell.
     "unhealthy_versions": [],
+    # Whether launch hooks are answered by processes that stand for the instances, and not by this server.
+    "real_workers": False,
     # Whether target tracking moves the size of groups.
     "tracking": False,
     # Seconds after the deletion of a queue in which its name cannot be used again (AWS: 60).
@@ -46,9 +50,12 @@ SWITCHES = {
     # `GET /_local/held` answers when that has happened.
     "hold_before": 0,
     "hold_after": 0,
+    # The n-th write call from now is answered, and `held` tells of it.
+    "tell_after": 0,
     # The same for the next call of a name, whether it writes or reads: `s3:GET`.
     "hold_before_call": "",
     "hold_after_call": "",
+    "tell_after_call": "",
     # `service:Operation` or `service:*` of calls that are refused with AccessDenied.
     "deny": [],
     # The same with an error code of one's choice: {"sts:*": "ExpiredToken"}.
@@ -609,6 +616,29 @@ def ecr():
         return original(self, registry_id, repository_name, {"scanOnPush": False, **(image_scan_config or {})})
 
 
+def expire():
+    """Carries out the lifecycle policies of all repositories, as ECR does within a day: by count only."""
+    from moto.ecr.models import ecr_backends
+
+    def matches(selection, image):
+        patterns = selection.get("tagPatternList") or [p + "*" for p in selection.get("tagPrefixList") or []]
+        if selection["tagStatus"] != "tagged":
+            return selection["tagStatus"] == "any" or not image.image_tags
+        return all(any(fnmatch.fnmatchcase(t, p) for t in image.image_tags) for p in patterns)
+
+    gone = []
+    for repository in (r for b in ecr_backends[ACCOUNT].values() for r in b.repositories.values() if r.lifecycle_policy):
+        earlier, doomed = [], []
+        for rule in sorted(json.loads(repository.lifecycle_policy)["rules"], key=lambda r: r["rulePriority"]):
+            # They are in the order of their pushes. What an earlier rule matches, no later one takes.
+            found = [i for i in repository.images if matches(rule["selection"], i)][::-1]
+            doomed += [i for i in found[rule["selection"]["countNumber"]:] if not any(matches(e, i) for e in earlier)]
+            earlier.append(rule["selection"])
+        gone += [f"{repository.name}:{','.join(i.image_tags)}" for i in doomed]
+        repository.images = [i for i in repository.images if not any(i is d for d in doomed)]
+    return gone
+
+
 def sqs():
     from moto.sqs.models import Queue, SQSBackend, _filter_message_attributes
 
@@ -727,8 +757,10 @@ def seed():
 class Control:
     """Control routes under `/_local/` in front of moto, refusals by switch, and the log of calls."""
 
-    def __init__(self, app):
+    def __init__(self, app, serve):
         self.app = app
+        # Starts a server of this on a port.
+        self.serve = lambda port: serve(port, self)
         self.calls = []
         self.events = []
         self.held = threading.Event()
@@ -746,6 +778,8 @@ class Control:
         if self.due("hold_after", name):
             list(self.app(environ, lambda *_: None))
             return self.hold()
+        if self.due("tell_after", name):
+            return self.told(self.app(environ, start_response))
         for call, code in [*((c, None) for c in SWITCHES["deny"]), *SWITCHES["refuse"].items()]:
             service, _, operation = call.partition(":")
             if name.split(":")[0] == service and operation in ("*", name.split(":")[1]):
@@ -814,6 +848,28 @@ class Control:
             SWITCHES[switch] -= 1
             return SWITCHES[switch] == 0
 
+    def fork(self, connection):
+        """Another process that has all that this one has, from now on for itself: a test prepares a stack once and tries on
+        copies of it what may befall it. Nothing else may be asked for meanwhile. It ends as this one does, or by `/_local/end`."""
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            # What this process was told on stays the other's.
+            connection.close()
+            os.close(reader)
+            server = self.serve(0)
+            self.held.clear()
+            os.write(writer, f"http://127.0.0.1:{server.server_address[1]}".encode())
+            os.close(writer)
+            server.serve_forever()
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as told:
+            return told.read()
+
+    def told(self, body):
+        yield from body
+        self.held.set()
+
     def hold(self):
         self.held.set()
         threading.Event().wait()
@@ -853,6 +909,14 @@ class Control:
         told = fleets.control(path, body)
         if told is not None:
             return answer(start_response, "200 OK", told)
+        if path == "/_local/fork":
+            return answer(start_response, "200 OK", {"endpoint": self.fork(environ["werkzeug.socket"])})
+        if path == "/_local/inventory":
+            return answer(start_response, "200 OK", inventory())
+        if path == "/_local/end":
+            os._exit(0)
+        if path == "/_local/expire":
+            return answer(start_response, "200 OK", expire())
         if path == "/_local/held":
             self.held.wait()
             self.held.clear()
@@ -870,6 +934,47 @@ class Control:
             calls, self.calls = self.calls, []
             return answer(start_response, "200 OK", calls)
         return answer(start_response, "404 Not Found", {"error": f"no route {path}"})
+
+
+# What there may be of a stack, by service and the name of what holds it in moto's backend.
+HOLDERS = {
+    "acm": ["_certificates"],
+    "autoscaling": ["autoscaling_groups", "policies"],
+    "cloudwatch": ["alarms"],
+    "dynamodb": ["tables"],
+    "ec2": ["vpcs", "subnets", "internet_gateways", "route_tables", "groups", "nat_gateways", "addresses", "enis", "volumes",
+            "vpc_end_points", "key_pairs", "launch_templates"],
+    "ecr": ["repositories"],
+    "elbv2": ["load_balancers", "target_groups"],
+    "iam": ["roles", "instance_profiles", "managed_policies", "inline_policies"],
+    "logs": ["groups"],
+    "s3": ["buckets"],
+    "secretsmanager": ["secrets"],
+    "sns": ["topics", "subscriptions"],
+    "sqs": ["queues"],
+    "ssm": ["_parameters"],
+}
+
+
+def inventory():
+    """How many of each kind there are in the account and region, whoever made them and whatever their tags say: no controller's
+    view. Security groups lie by VPC, rules of a load balancer in it."""
+    from moto.backends import get_backend
+    count = {}
+    for service, holders in HOLDERS.items():
+        everywhere = service in ("iam", "s3")
+        backend = get_backend(service)[ACCOUNT]["aws" if everywhere else os.environ["AWS_DEFAULT_REGION"]]
+        for holder in holders:
+            things = getattr(backend, holder)
+            nested = service == "ec2" and holder in ("groups", "subnets")
+            count[f"{service}.{holder.strip('_')}"] = sum(map(len, things.values())) if nested else len(things)
+    balancers = get_backend("elbv2")[ACCOUNT][os.environ["AWS_DEFAULT_REGION"]].load_balancers.values()
+    count["elbv2.listeners"] = sum(len(balancer.listeners) for balancer in balancers)
+    zones = get_backend("route53")[ACCOUNT]["aws"].zones.values()
+    count["route53.records"] = sum(len(zone.rrsets) for zone in zones)
+    instances = get_backend("ec2")[ACCOUNT][os.environ["AWS_DEFAULT_REGION"]].all_instances()
+    count["ec2.instances"] = sum(i.state != "terminated" for i in instances)
+    return count
 
 
 def identity(role, start_response):

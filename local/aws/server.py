@@ -9,6 +9,7 @@ that a test that is killed leaves no server behind.
 
 import argparse
 import os
+import signal
 import sys
 import threading
 
@@ -35,25 +36,40 @@ class QuietHandler(WSGIRequestHandler):
             super().log_request(code, size)
 
 
+def serve(port, app):
+    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=QuietHandler)
+    server.daemon_threads = True
+    if WATCHES:
+        threading.Thread(target=watch, daemon=True).start()
+    return server
+
+
+def watch():
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
+
+
+# Whether to end with the standard input.
+WATCHES = False
+
+
 def main():
+    global WATCHES
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--watch-stdin", action="store_true")
     args = parser.parse_args()
+    WATCHES = args.watch_stdin
+    # Forks end by themselves, and nobody waits for them.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
     rules.install()
-    app = rules.Control(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", args.port, app, threaded=True, request_handler=QuietHandler)
-    server.daemon_threads = True
+    app = rules.Control(DomainDispatcherApplication(create_backend_app), serve)
+    server = app.serve(args.port)
     rules.seed()
     print(f"ready http://127.0.0.1:{server.server_address[1]}", flush=True)
 
-    if args.watch_stdin:
-        def watch():
-            while sys.stdin.buffer.read(4096):
-                pass
-            os._exit(0)
-        threading.Thread(target=watch, daemon=True).start()
     try:
         server.serve_forever()
     except KeyboardInterrupt:

@@ -19,11 +19,11 @@ pub const ACCOUNT: &str = "123456789012";
 /// The hosted zone that is there before the first apply.
 pub const ZONE: &str = "int-devops.click";
 
-/// A running local AWS. It ends when this is dropped, or when this process dies.
+/// A running local AWS. It ends when this is dropped, or when this process dies; a fork of one when that one does.
 pub struct LocalAws {
     endpoint: String,
     /// Held for its standard input: the server ends when that does.
-    _server: Child,
+    _server: Option<Child>,
 }
 
 impl LocalAws {
@@ -44,7 +44,20 @@ impl LocalAws {
         let mut lines = BufReader::new(stdout).lines();
         let ready = lines.next_line().await?.unwrap_or_default();
         let Some(endpoint) = ready.strip_prefix("ready ") else { bail!("the local AWS did not start: {ready:?}") };
-        Ok(Self { endpoint: endpoint.to_owned(), _server: server })
+        Ok(Self { endpoint: endpoint.to_owned(), _server: Some(server) })
+    }
+
+    /// A copy of it as it is now, which goes its own way. Nothing else may be asked of it meanwhile.
+    pub async fn fork(&self) -> anyhow::Result<Self> {
+        let url = format!("{}/_local/fork", self.endpoint);
+        let fork: Fork = reqwest::Client::new().post(url).send().await?.error_for_status()?.json().await?;
+        Ok(Self { endpoint: fork.endpoint, _server: None })
+    }
+
+    /// Ends a fork before the one that it was made of ends.
+    pub async fn end(self) {
+        // It ends without an answer.
+        drop(reqwest::Client::new().post(format!("{}/_local/end", self.endpoint)).send().await);
     }
 
     /// Where it answers: `http://127.0.0.1:PORT`.
@@ -153,6 +166,12 @@ impl LocalAws {
         Ok(())
     }
 
+    /// How many of each kind there are in the account, whoever made them and whatever their tags say.
+    pub async fn inventory(&self) -> anyhow::Result<std::collections::BTreeMap<String, usize>> {
+        let url = format!("{}/_local/inventory", self.endpoint);
+        Ok(reqwest::get(url).await?.error_for_status()?.json().await?)
+    }
+
     /// Which actions each role has used, and which it was refused: `{"allowed": {ROLE: [ACTION]}, "refused": {…}}`.
     pub async fn asked(&self) -> anyhow::Result<serde_json::Value> {
         Ok(reqwest::get(format!("{}/_local/asked", self.endpoint)).await?.error_for_status()?.json().await?)
@@ -182,6 +201,12 @@ pub struct Moment {
     pub healthy: u32,
     /// Healthy ones by version.
     pub versions: std::collections::BTreeMap<String, u32>,
+}
+
+/// Where a fork answers.
+#[derive(serde::Deserialize)]
+struct Fork {
+    endpoint: String,
 }
 
 /// What an instance gets from its profile.

@@ -37,8 +37,12 @@ pub fn local_spec() -> PolybotStack {
 }
 
 fn token_file() -> String {
-    let path = std::env::temp_dir().join(format!("polybot-test-token-{}", std::process::id()));
-    std::fs::write(&path, TOKEN).unwrap();
+    // One for all test processes, which come and go: it is there at once or not at all.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let path = folder.join("token");
+    let file = tempfile::NamedTempFile::new_in(folder).unwrap();
+    std::fs::write(file.path(), TOKEN).unwrap();
+    file.persist(&path).unwrap();
     path.to_string_lossy().into_owned()
 }
 
@@ -50,6 +54,11 @@ impl World {
     pub async fn new() -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         Self { aws: LocalAws::start().await.unwrap() }
+    }
+
+    /// A copy of it, to be ended by `aws.end()`.
+    pub async fn fork(&self) -> Self {
+        Self { aws: self.aws.fork().await.unwrap() }
     }
 
     pub async fn connect(&self, stack: PolybotStack) -> Connection {

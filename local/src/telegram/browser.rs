@@ -22,8 +22,8 @@ pub struct Browser {
     answers: BufReader<ChildStdout>,
     session: Option<String>,
     number: u64,
-    _process: Child,
-    _profile: tempfile::TempDir,
+    process: Child,
+    profile: tempfile::TempDir,
 }
 
 /// Where Chromium is: `CHROMIUM` in the environment, else the usual names in `PATH`.
@@ -56,13 +56,21 @@ impl Browser {
             .context("cannot start Chromium")?;
         let commands = process.stdin.take().context("Chromium takes no commands")?;
         let answers = BufReader::new(process.stdout.take().context("Chromium gives no answers")?);
-        let mut browser = Self { commands, answers, session: None, number: 0, _process: process, _profile: profile };
+        let mut browser = Self { commands, answers, session: None, number: 0, process, profile };
         let target = browser.call("Target.createTarget", json!({ "url": "about:blank" })).await?;
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let session = browser.call("Target.attachToTarget", attach).await?;
         browser.session = session["sessionId"].as_str().map(str::to_owned);
         browser.call("Page.navigate", json!({ "url": url })).await?;
         Ok(browser)
+    }
+
+    /// Ends it, and takes its profile away.
+    pub async fn close(mut self) -> anyhow::Result<()> {
+        self.session = None;
+        self.call("Browser.close", json!({})).await?;
+        tokio::time::timeout(DEADLINE, self.process.wait()).await.context("Chromium did not end")??;
+        Ok(self.profile.close()?)
     }
 
     /// One command of the DevTools protocol.

@@ -29,6 +29,7 @@ async fn the_chat_in_two_languages() {
         let place: serde_json::Value =
             serde_json::from_str(page.evaluate(phone).await.unwrap().as_str().unwrap()).unwrap();
         let shot = image::load_from_memory(&page.screenshot().await.unwrap()).unwrap();
+        page.close().await.unwrap();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place on a small page")]
         let at = |name: &str| place[name].as_f64().unwrap() as u32;
         let shot = shot.crop_imm(at("x"), at("y"), at("width"), at("height"));

@@ -63,6 +63,7 @@ async fn a_user_types_sends_a_photo_and_sees_the_answer_change_in_place() {
     let loaded = page.evaluate(&format!("{shown}.decode().then(() => {shown}.naturalWidth)")).await.unwrap();
     assert_eq!(loaded, 120, "the picture itself is there");
     assert_eq!(page.evaluate("document.querySelectorAll('.msg').length").await.unwrap(), 3, "edited, not added");
+    page.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -94,4 +95,5 @@ async fn an_album_is_one_bubble_and_a_tap_waits_for_its_answer() {
         page.evaluate("document.querySelectorAll('.phone')[1].querySelectorAll('.msg').length").await.unwrap(),
         0
     );
+    page.close().await.unwrap();
 }
