@@ -2,14 +2,14 @@
 
 use crate::setting::{TOKEN, World, local_spec, plan, spec_file, telegram};
 use controller::{
-    keep::{End, Pace, Terms, pass},
+    keep::{Course, End, Terms, Title, pass},
     stop::Stop,
 };
 use std::{
     path::Path,
     process::Stdio,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
@@ -29,7 +29,7 @@ async fn a_day_in_which_only_the_autoscaler_moves_takes_no_write_and_no_word() {
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(move || written.clone());
     let _guard = tracing::subscriber::set_default(subscriber.finish());
-    let mut pace = Pace::new(Duration::from_mins(5));
+    let mut course = Course::new(Title::of(&c.spec), Duration::from_mins(5));
     let (mut clock, mut passes) = (Duration::ZERO, 0);
     world.aws.calls().await.unwrap();
     while clock < Duration::from_hours(24) {
@@ -39,7 +39,7 @@ async fn a_day_in_which_only_the_autoscaler_moves_takes_no_write_and_no_word() {
         let terms = Terms { recent: Duration::ZERO, ..Terms::default() };
         let pass = pass(&c, &terms, &(), &Stop::default()).await;
         assert_eq!(pass.end, End::Quiet, "{:?}", pass.seen.steps);
-        clock += pace.next(pass.end, 0.5);
+        clock += course.passed(pass.end, Instant::now(), pass.obstacles());
         passes += 1;
     }
     let calls = world.aws.calls().await.unwrap();

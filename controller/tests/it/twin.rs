@@ -55,6 +55,7 @@ use controller::{
     stop::Stop,
 };
 use proptest::{prelude::*, sample::Index};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use std::{
     any::Any,
     cell::RefCell,
@@ -592,7 +593,11 @@ fn replaced() -> PolybotStack {
     spec
 }
 
-/// Every write of the scenario under every fault: one stack at the end, each time.
+/// Pairs of faults of a scenario that are tried with all tests.
+const PAIRS: usize = 40;
+
+/// Every write of the scenario under every fault, and a sample of two faults in one run (`SEED=n` picks others): one stack at the
+/// end, each time.
 async fn every_write(what: &str, from: &Wish, to: &Wish) -> usize {
     restore(&[], 0, BTreeMap::new(), 0);
     converge(from).await;
@@ -607,6 +612,17 @@ async fn every_write(what: &str, from: &Wish, to: &Wish) -> usize {
             let last = converge(to).await;
             assert_eq!(census(), expected, "{what}, {fault:?} at write {at}:\n{last}");
         }
+    }
+    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_u64);
+    let mut random = StdRng::seed_from_u64(seed);
+    for _ in 0..PAIRS {
+        // The second one may befall what mends the first.
+        let first = random.random_range(1..=writes);
+        let second = first + random.random_range(1..=writes);
+        let faults = [first, second].map(|at| (at, *FAULTS.choose(&mut random).unwrap()));
+        restore(&things, made, BTreeMap::from(faults), 0);
+        let last = converge(to).await;
+        assert_eq!(census(), expected, "{what}, seed {seed}, {faults:?}:\n{last}");
     }
     writes
 }
