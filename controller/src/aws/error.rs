@@ -1,5 +1,6 @@
 //! What went wrong in a call, in terms that the engine and people can act on.
 
+use crate::spec::AssumeRole;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::{display::DisplayErrorContext, metadata::ProvideErrorMetadata};
 use std::fmt;
@@ -73,6 +74,21 @@ impl Error {
             code: String::new(),
             message: message.into(),
             reason: Reason::NotYet,
+        }
+    }
+
+    /// A role that cannot be taken.
+    pub(super) fn not_taken(role: &AssumeRole) -> Self {
+        let with = role.external_id.as_ref().map_or("", |_| " with this external id");
+        Self {
+            service: "sts".to_owned(),
+            operation: "AssumeRole".to_owned(),
+            code: String::new(),
+            message: format!(
+                "the role {} cannot be taken: there are no credentials that work, or it does not trust them{with}",
+                role.arn
+            ),
+            reason: Reason::Denied,
         }
     }
 

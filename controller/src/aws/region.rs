@@ -1,6 +1,6 @@
 //! One account and region: the clients, limits and lists that all stacks in it share.
 
-use super::{Error, JsonClient, Limits, Result, calls::Counted, view::Lists};
+use super::{Error, JsonClient, Limits, Reason, Result, calls::Counted, view::Lists};
 use crate::spec::AssumeRole;
 use aws_config::{
     BehaviorVersion, SdkConfig,
@@ -105,7 +105,8 @@ impl Region {
         let builder = AssumeRoleProvider::builder(&role.arn).session_name("polybot-controller").configure(&config);
         let builder = role.external_id.iter().fold(builder, AssumeRoleProviderBuilder::external_id);
         let provider = SharedCredentialsProvider::new(builder.build().await);
-        Self::with_limits(&config.to_builder().credentials_provider(provider).build(), limits).await
+        let opened = Self::with_limits(&config.to_builder().credentials_provider(provider).build(), limits).await;
+        opened.map_err(|e| if e.reason == Reason::Credentials { Error::not_taken(role) } else { e })
     }
 
     /// The same with an SDK configuration of the caller's, and without limits.

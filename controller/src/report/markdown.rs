@@ -164,7 +164,7 @@ fn row(step: &Step) -> String {
     for deed in &step.by {
         why.push_str(&format!("<br>{}", cell(&deed.to_string())));
     }
-    format!("| {} | `{}` | {} | {cause} | {risk} | {why} |\n", step.sign, cell(&step.address), step.action)
+    format!("| {} | {} | {} | {cause} | {risk} | {why} |\n", step.sign, code(&step.address), step.action)
 }
 
 fn list(text: &mut String, title: &str, items: impl Iterator<Item = String>, most: usize) {
@@ -193,6 +193,12 @@ fn cell(text: &str) -> String {
         }
     }
     out
+}
+
+/// A text as code, in a cell: within code only what ends it or the cell is special.
+fn code(text: &str) -> String {
+    let short: String = text.chars().take(VALUE).collect();
+    format!("`{}`", short.replace(['\n', '\r', '`'], " ").replace('|', "\\|"))
 }
 
 /// A value on one line of a fenced block.
@@ -271,6 +277,7 @@ mod tests {
     #[test]
     fn values_cannot_break_out_of_the_table_or_the_fence() {
         assert_eq!(cell("a|b\nc`d`<img>"), "a\\|b c\\`d\\`&lt;img>");
+        assert_eq!(code("NAT gateway/*|`\nx"), "`NAT gateway/*\\|  x`");
         let text = markdown(Topic::Drift, &document(1), &[]);
         assert_eq!(text.matches("```").count(), 2);
     }
