@@ -81,7 +81,10 @@ def wanted(account, region, service, environ, body):
         bucket, _, key = environ.get("PATH_INFO", "/").lstrip("/").partition("/")
         method = environ["REQUEST_METHOD"]
         if key:
-            return [(f"s3:{OBJECT.get(method, method)}", f"arn:aws:s3:::{bucket}/{urllib.parse.unquote(key)}")]
+            # A version that is named has actions of its own.
+            named = method in ("GET", "HEAD", "DELETE") and "versionId=" in environ.get("QUERY_STRING", "")
+            action = OBJECT.get(method, method) + ("Version" if named else "")
+            return [(f"s3:{action}", f"arn:aws:s3:::{bucket}/{urllib.parse.unquote(key)}")]
         if method == "POST" and "delete" in environ.get("QUERY_STRING", ""):
             keys = re.findall(rb"<Key>([^<]+)</Key>", body)
             return [("s3:DeleteObject", f"arn:aws:s3:::{bucket}/{k.decode()}") for k in keys]

@@ -5,11 +5,8 @@ help =
     I filter photos and find objects in them.
 
     Send a photo with one of these words as its caption, or reply with it to a photo. Several in a row work, too: blur 5, rotate 90
-
-    { $filters }
-
-    predict [confidence] – find objects
-
+help-line = { $filter } – { $what }
+help-more =
     Send 2–10 photos as an album with concat to put them together. Send a picture as a file to keep its full size.
 
     Commands: { $commands }
@@ -25,12 +22,13 @@ help-sepia = like an old photograph
 help-pixelate = large squares; N is their size
 help-resize = smaller or larger
 help-mirror = left becomes right
+help-predict = find objects
 
 command-start = What I can do
 command-help = What I can do
 command-settings = Language and confidence
 command-undo = The picture before the last one
-command-cancel = Call off what is waiting
+command-cancel = Call off an album that is waiting
 command-privacy = What I keep, and how to delete it
 
 echo = Your original message: { $text }
@@ -39,7 +37,6 @@ error =
     An error has occurred:
     { $what }
     Please try again.
-error-caption-empty = The photo has no caption. Send /help to see what I can do.
 error-caption-unknown = Invalid image action specified: “{ $word }”. Please refer to the 'help' for assistance.
 error-caption-nearest = Invalid image action specified: “{ $word }”. Did you mean “{ $nearest }”? Please refer to the 'help' for assistance.
 error-caption-argument = { $filter }: { $argument } is “{ $given }”, but may be: { $allowed }. For example: { $example }
@@ -54,6 +51,7 @@ error-picture-heic = I cannot read HEIC and AVIF pictures. Send it as a photo, n
 error-picture-damaged = This picture is damaged or incomplete.
 error-picture-large = This picture has { $width }×{ $height } pixels; I take at most { $most } megapixels and { $side } pixels a side.
 error-result-large = The result would have { $width }×{ $height } pixels; at most { $most } megapixels and { $side } pixels a side are possible.
+error-result-heavy = The result is larger than { $most } MB, which is the most that Telegram takes. A smaller picture will work.
 error-file-large = This file is larger than { $most } MB, which is the most that Telegram lets me fetch.
 error-slow = This picture takes too long. A smaller one will work.
 error-gone = Telegram does not have this picture any more. Send it again.
@@ -63,6 +61,7 @@ choose = What shall I do with it?
 choose-album = What shall I do with these { $count } photos?
 note-scaled = The picture was scaled down to fit into a photo. Send it as a file to get the full size.
 note-thin = The picture is too long and thin for a photo, so here it is as a file.
+note-lossy = As it was, the file would be larger than the { $most } MB that Telegram takes, so here it is as a JPEG.
 note-joined-scaled = The photos had different sizes: the larger ones were scaled down.
 note-joined-padded = The photos had different sizes: the smaller ones have white around them.
 note-more = Only the first { $most } photos were used.
@@ -79,19 +78,20 @@ predict-slow = This takes longer than it should. If the answer still comes, it w
 
 settings = Language: { $language }
     Confidence: { $confidence } %. I show only objects that I am at least that sure of.
-settings-default = default
 undo-nothing = There is nothing to go back to.
 undo-done = The picture before.
 cancel-done =
     { $count ->
-        [0] Nothing is waiting.
+        [0] No album is waiting.
         [one] Called off one album.
        *[other] Called off { $count } albums.
     }
 privacy =
-    I keep your settings, the ids of the last { $undo } pictures (Telegram keeps the pictures themselves), and, if you ask for “predict”, the photo, the result and what was found – for { $days } days at most. I do not keep texts.
+    I keep your settings, the ids of the last { $undo } pictures (Telegram keeps the pictures themselves), and captions for { $hours } hours, so that I answer each once. Of other texts I keep nothing.
 
-    The button deletes everything that I keep of this chat.
+    If you ask for “predict”, I keep the photo and the result until whoever runs this bot has them removed by age, and what was found until you delete it.
+
+    The button deletes everything that I keep of this chat, at once.
 privacy-button = Delete everything
 privacy-done = Everything that I kept of this chat is deleted.
 rate-limit = That was a lot in one minute. Please wait a moment.

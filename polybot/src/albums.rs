@@ -3,6 +3,7 @@
 use crate::{
     app::{App, Talk},
     caption::{self, CaptionError, Request},
+    picture::write::{File, SentAs},
     predict,
     store::album::{Album, Part, Wish},
     studio::{Combined, MAX_PARTS, Wanted},
@@ -15,12 +16,16 @@ use crate::{
     work::Work,
 };
 use std::{sync::Arc, time::Duration};
-use teloxide::types::{ChatId, InputFile, InputMedia, InputMediaDocument, InputMediaPhoto, Message};
+use teloxide::types::{ChatId, InputFile, InputMedia, InputMediaDocument, InputMediaPhoto, Message, MessageId};
 
 /// A photo of an album came: it is written down, and the album is looked at after the quiet time.
 pub async fn join(talk: Talk, message: Message, Group(group, source): Group) -> Result<(), Trouble> {
     let part = Part { message: message.id, source };
     let wish = wish(&talk, &message);
+    if let Some(wish) = &wish {
+        // An edit that changes something else is no other wish.
+        talk.app.store.is_new_caption(talk.chat, message.id, &wish.caption, talk.update).await?;
+    }
     let version = talk.app.store.join_album(talk.chat, &group, &part, wish.as_ref()).await?;
     look(&talk, &group, version, talk.app.config.timing.quiet).await
 }
@@ -28,16 +33,19 @@ pub async fn join(talk: Talk, message: Message, Group(group, source): Group) -> 
 /// A caption of an album was changed: the album is answered again.
 pub async fn edited(talk: Talk, message: Message, Group(group, _): Group) -> Result<(), Trouble> {
     let Some(wish) = wish(&talk, &message) else { return Ok(()) };
-    if talk.app.store.is_new_caption(talk.chat, message.id, &wish.caption, talk.update).await? {
-        again(&talk, &group, &wish).await?;
+    let store = &talk.app.store;
+    if store.is_new_caption(talk.chat, message.id, &wish.caption, talk.update).await?
+        && let Some(version) = store.reopen_album(talk.chat, &group, &wish).await?
+    {
+        look(&talk, &group, version, Duration::ZERO).await?;
     }
     Ok(())
 }
 
-/// Answers an album again, for another wish; false where it is gone.
-pub async fn again(talk: &Talk, group: &str, wish: &Wish) -> Result<bool, Trouble> {
-    match talk.app.store.reopen_album(talk.chat, group, wish).await? {
-        Some(version) => look(talk, group, version, Duration::ZERO).await.map(|()| true),
+/// Answers an album again, for a button; false where it is gone.
+pub async fn tapped(talk: &Talk, group: &str, wish: &Wish) -> Result<bool, Trouble> {
+    match talk.app.store.copy_album(talk.chat, group, wish).await? {
+        Some((own, version)) => look(talk, &own, version, Duration::ZERO).await.map(|()| true),
         None => Ok(false),
     }
 }
@@ -87,6 +95,8 @@ async fn answer_claimed(talk: &Talk, group: &str, album: &Album) -> Result<(), T
     let language = talk.language;
     let Some(first) = album.parts.first() else { return Ok(()) };
     let request = match album.wish.as_ref().map(|wish| caption::parse(&wish.caption)) {
+        // In a group, people show each other their photos.
+        None | Some(Err(_)) if !talk.chat.is_user() => return Ok(()),
         None | Some(Err(CaptionError::Empty)) => {
             let text = language.text("choose-album", &[("count", album.parts.len().into())]);
             let buttons = button::album_filters(group);
@@ -125,6 +135,7 @@ async fn combine(
     let Some(first) = parts.first() else { return Ok(()) };
     let wanted = photo::wanted(&first.source);
     let busy = talk.to().busy(photo::action(wanted));
+    let room = talk.app.studio.room_for(parts.iter().map(|part| &part.source)).await?;
     let files = futures::future::try_join_all(parts.iter().map(|part| talk.fetch(&part.source))).await?;
     let files = match files.into_iter().collect::<Result<Vec<_>, _>>() {
         Ok(files) => files,
@@ -135,6 +146,7 @@ async fn combine(
         Ok(combined) => combined,
         Err(none) => return photo::refuse(talk, first.message, photo::no_result(talk.language, &none)).await,
     };
+    drop(room);
     let notes = [
         scaled.then(|| talk.language.text("note-joined-scaled", &[])),
         padded.then(|| talk.language.text("note-joined-padded", &[])),
@@ -150,43 +162,77 @@ async fn combine(
     sent
 }
 
-/// Filters each photo and sends them as an album.
+/// Filters each photo and sends them, as albums where they go together. What was sent before an earlier try broke off is not
+/// sent again.
 async fn each(talk: &Talk, group: &str, album: &Album, request: &Request) -> Result<(), Trouble> {
     let Some(first) = album.parts.first() else { return Ok(()) };
     let busy = talk.to().busy(photo::action(photo::wanted(&first.source)));
-    let mut done = Vec::new();
-    for part in &album.parts {
+    let mut batch: Vec<(File, &Part)> = Vec::new();
+    for part in album.parts.iter().filter(|part| !album.sent.contains(&part.message)) {
         let wanted = photo::wanted(&part.source);
         match photo::filtered(talk, &part.source, request.clone(), wanted).await? {
-            Ok(file) => done.push((file, &part.source, part.message)),
-            Err(refusal) => photo::refuse(talk, part.message, refusal).await?,
+            Ok(file) => {
+                if !fits(&batch, &file) {
+                    send(talk, group, album, std::mem::take(&mut batch)).await?;
+                }
+                batch.push((file, part));
+            }
+            Err(refusal) => {
+                photo::refuse(talk, part.message, refusal).await?;
+                sent(talk, group, album, &[part.message]).await?;
+            }
         }
         still_ours(talk, group, album).await?;
     }
-    let alike = done.iter().all(|(file, source, _)| {
-        use crate::picture::write::SentAs;
-        match photo::wanted(source) {
-            Wanted::Photo => file.sent_as == SentAs::Photo && photo::wanted(done[0].1) == Wanted::Photo,
-            Wanted::Document => photo::wanted(done[0].1) == Wanted::Document,
-        }
-    });
-    if done.len() < 2 || done.len() > MAX_PARTS || !alike {
-        for (file, source, message) in done {
-            photo::send(talk, file, source, Some(message), "").await?;
-        }
-        return Ok(());
+    send(talk, group, album, batch).await?;
+    drop(busy);
+    Ok(())
+}
+
+/// The most bytes that are sent as one album: Telegram takes 50 MB in one call.
+const ALBUM_BYTES: usize = 45_000_000;
+
+/// Whether a file can go into one album with these. What needs words of its own goes alone.
+fn fits(batch: &[(File, &Part)], file: &File) -> bool {
+    let bytes: usize = batch.iter().map(|(file, _)| file.bytes.len()).sum();
+    let alike = matches!(file.sent_as, SentAs::Photo | SentAs::Document)
+        && batch.iter().all(|(other, _)| other.sent_as == file.sent_as);
+    batch.is_empty() || (alike && batch.len() < MAX_PARTS && bytes + file.bytes.len() <= ALBUM_BYTES)
+}
+
+/// Sends results that go together.
+async fn send(talk: &Talk, group: &str, album: &Album, mut batch: Vec<(File, &Part)>) -> Result<(), Trouble> {
+    let parts: Vec<_> = batch.iter().map(|(_, part)| part.message).collect();
+    let Some(&to) = parts.first() else { return Ok(()) };
+    if let [_] = batch.as_slice()
+        && let Some((file, part)) = batch.pop()
+    {
+        photo::send(talk, file, &part.source, Some(to), "").await?;
+        return sent(talk, group, album, &parts).await;
     }
-    let media = done.into_iter().map(|(file, source, _)| {
-        let input = InputFile::memory(file.bytes).file_name(photo::name_of(source, file.format));
-        match photo::wanted(source) {
+    let media = batch.into_iter().map(|(file, part)| {
+        let input = InputFile::memory(file.bytes).file_name(photo::name_of(&part.source, file.format));
+        match photo::wanted(&part.source) {
             Wanted::Photo => InputMedia::Photo(InputMediaPhoto::new(input)),
             Wanted::Document => InputMedia::Document(InputMediaDocument::new(input)),
         }
     });
-    let sent = talk.to().album(media.collect(), first.message).await?;
-    drop(busy);
-    let kept: Vec<_> = sent.iter().filter_map(crate::telegram::kept).collect();
-    talk.app.store.push_undo(talk.chat, &kept).await
+    let messages = talk.to().album(media.collect(), to).await?;
+    let kept: Vec<_> = messages.iter().filter_map(crate::telegram::kept).collect();
+    photo::remember(talk, &kept).await;
+    sent(talk, group, album, &parts).await
+}
+
+/// Writes down that photos are answered. They are: where that fails, going on is less than sending them twice.
+async fn sent(talk: &Talk, group: &str, album: &Album, parts: &[MessageId]) -> Result<(), Trouble> {
+    match talk.app.store.sent_of_album(talk.chat, group, album.version, parts).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Trouble::TakenOver),
+        Err(trouble) => {
+            tracing::warn!("an answer may be doubled: {}", trouble.chain());
+            Ok(())
+        }
+    }
 }
 
 async fn still_ours(talk: &Talk, group: &str, album: &Album) -> Result<(), Trouble> {

@@ -50,6 +50,8 @@ pub struct Timing {
     pub lease: Duration,
     /// How long the detector may take before the user is told.
     pub patience: Duration,
+    /// How long an update that fails is tried again, before it is given up for those behind it.
+    pub persistence: Duration,
     /// How often secrets are looked at.
     pub refresh: Duration,
 }
@@ -60,6 +62,7 @@ impl Default for Timing {
             quiet: Duration::from_secs(2),
             lease: Duration::from_secs(15),
             patience: Duration::from_mins(5),
+            persistence: Duration::from_mins(10),
             refresh: Duration::from_mins(5),
         }
     }

@@ -164,7 +164,7 @@ impl Filter {
             Self::Sepia => sepia::sepia(picture),
             Self::Pixelate { size } => pixelate::pixelate(picture, size),
             Self::Resize { percent } => {
-                let (width, height) = resize::size_at(&picture, percent);
+                let (width, height) = resize::at((picture.width(), picture.height()), percent);
                 if width > MAX_SIDE || height > MAX_SIDE || width * height > MAX_PIXELS {
                     return Err(ResultTooLarge { width, height });
                 }

@@ -41,6 +41,9 @@ struct Cli {
     /// Milliseconds after which a user is told that the detector is late
     #[arg(long, hide = true, default_value_t = 300_000)]
     patience: u64,
+    /// Milliseconds for which an update that fails is tried again
+    #[arg(long, hide = true, default_value_t = 600_000)]
+    persistence: u64,
     /// Milliseconds after which the secrets are looked at again
     #[arg(long, hide = true, default_value_t = 300_000)]
     refresh: u64,
@@ -76,6 +79,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         quiet: Duration::from_millis(cli.quiet),
         lease: Duration::from_millis(cli.lease),
         patience: Duration::from_millis(cli.patience),
+        persistence: Duration::from_millis(cli.persistence),
         refresh: Duration::from_millis(cli.refresh),
     };
     let config = Config::read(variable, timing)?;

@@ -30,6 +30,8 @@ pub async fn ask(
     let id = prediction_id(talk.identity.id, talk.update, part);
     let Some(reply) = progress(talk, &id, message).await? else { return Ok(()) };
     let busy = talk.to().busy(ChatAction::UploadPhoto);
+    // What is not worked on here goes to the bucket as it came.
+    let room = talk.app.studio.room_for(filters.is_empty().then_some(source)).await?;
     let picture = match filters {
         [] => original(talk, source).await?,
         filters => {
@@ -40,7 +42,11 @@ pub async fn ask(
     };
     drop(busy);
     match picture {
-        Ok((bytes, format)) => send(talk, &id, message, reply, bytes, format, predict).await,
+        Ok((bytes, format)) => {
+            send(talk, &id, message, reply, bytes, format, predict).await?;
+            drop(room);
+            Ok(())
+        }
         Err(refusal) => {
             talk.to().edit_text(reply, &refusal, None).await?;
             talk.app.store.answered(talk.chat, &id).await.map(drop)
@@ -98,7 +104,9 @@ async fn send(
 ) -> Result<(), Trouble> {
     let app = &talk.app;
     let ending = format.extensions_str().first().copied().unwrap_or("jpg");
-    let key = format!("{}/{}/{message}.{ending}", app.config.image_prefix, talk.chat);
+    // A message may be asked about again, after an edit, before the first job has read its picture.
+    let mark: String = id.chars().take(8).collect();
+    let key = format!("{}/{}/{message}-{mark}.{ending}", app.config.image_prefix, talk.chat);
     let put = app.s3.put_object().bucket(&app.config.bucket).key(&key).content_type(format.to_mime_type());
     put.body(bytes.into()).send().await.map_err(Trouble::aws("PutObject"))?;
     let job = Job {

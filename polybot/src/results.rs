@@ -7,26 +7,32 @@ use crate::{
     studio::Wanted,
     texts::Language,
     trouble::Trouble,
+    work::Consumer,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_s3::{error::SdkError, operation::get_object::GetObjectError};
 use bytes::Bytes;
 use contract::{
     Answer, Label, Outcome, Prediction,
     record::{LABELS, ORIGINAL_IMG_PATH, PREDICTED_IMG_PATH, PREDICTION_ID},
     result::Failure,
 };
-use futures::{FutureExt, future::BoxFuture};
+use futures::FutureExt;
 use std::sync::Arc;
 use teloxide::types::{ChatId, InputFile, MessageId};
 
-/// Handles one message of the results queue.
-pub fn result(app: Arc<App>, body: String) -> BoxFuture<'static, Result<(), Trouble>> {
-    async move {
-        let answer = Answer::parse(&body).map_err(|_| Trouble::Unreadable("a message of the results queue"))?;
-        show(&app, &answer).await
-    }
-    .boxed()
-}
+/// The queue of the detector's answers.
+pub const CONSUMER: Consumer = Consumer {
+    name: "results",
+    handle: |app, body| {
+        async move {
+            let answer = Answer::parse(&body).map_err(|_| Trouble::Unreadable("a message of the results queue"))?;
+            show(&app, &answer).await
+        }
+        .boxed()
+    },
+    give_up: |app, body| async move { give_up(&app, &body).await }.boxed(),
+};
 
 async fn show(app: &Arc<App>, answer: &Answer) -> Result<(), Trouble> {
     if answer.chat_id == contract::job::NOBODY {
@@ -51,13 +57,34 @@ async fn show(app: &Arc<App>, answer: &Answer) -> Result<(), Trouble> {
     shown
 }
 
-async fn show_claimed(app: &Arc<App>, chat: ChatId, answer: &Answer) -> Result<(), Trouble> {
+/// The chat of an answer, in the language of whoever asked, and the progress message that it replaces.
+async fn begin(app: &Arc<App>, answer: &Answer) -> Result<(Talk, Option<MessageId>), Trouble> {
+    let chat = ChatId(answer.chat_id);
     let waiting = app.store.waiting(chat, &answer.prediction_id).await?;
     let mut talk = Talk::begin(app, chat, None, 0).await?;
     if talk.settings.language.is_none() {
         talk.language = waiting.as_ref().and_then(|waiting| waiting.language).unwrap_or(talk.language);
     }
-    let reply = answer.reply_id.map(MessageId).or(waiting.as_ref().and_then(|waiting| waiting.reply));
+    let reply = answer.reply_id.map(MessageId).or(waiting.and_then(|waiting| waiting.reply));
+    Ok((talk, reply))
+}
+
+/// Tells the user that an answer cannot be shown. If it can in the end, it takes the place of that.
+async fn give_up(app: &Arc<App>, body: &str) -> Result<(), Trouble> {
+    let Ok(answer) = Answer::parse(body) else { return Ok(()) };
+    if answer.chat_id == contract::job::NOBODY {
+        return Ok(());
+    }
+    let (talk, reply) = begin(app, &answer).await?;
+    let text = talk.language.error(talk.language.text("error-internal", &[]));
+    match reply {
+        Some(reply) => talk.to().edit_text(reply, &text, None).await,
+        None => talk.to().text(&text, to(&answer), None).await.map(drop),
+    }
+}
+
+async fn show_claimed(app: &Arc<App>, chat: ChatId, answer: &Answer) -> Result<(), Trouble> {
+    let (talk, reply) = begin(app, answer).await?;
     let said = match &answer.outcome {
         Outcome::Done => Said::found(&talk, &answer.prediction_id).await?,
         Outcome::NothingFound => Said::Text(talk.language.text("predict-nothing", &[])),
@@ -75,11 +102,15 @@ async fn show_claimed(app: &Arc<App>, chat: ChatId, answer: &Answer) -> Result<(
     if !app.store.answered(chat, &answer.prediction_id).await? {
         return Ok(());
     }
-    let to = (answer.message_id != 0).then_some(MessageId(answer.message_id));
     match said {
-        Said::Photo(photo, caption) => talk.to().photo(InputFile::memory(photo), &caption, to).await.map(drop),
-        Said::Text(text) => talk.to().text(&text, to, None).await.map(drop),
+        Said::Photo(photo, caption) => talk.to().photo(InputFile::memory(photo), &caption, to(answer)).await.map(drop),
+        Said::Text(text) => talk.to().text(&text, to(answer), None).await.map(drop),
     }
+}
+
+/// The message that a job was about; a job of the system before this one does not say.
+fn to(answer: &Answer) -> Option<MessageId> {
+    (answer.message_id != 0).then_some(MessageId(answer.message_id))
 }
 
 enum Said {
@@ -92,31 +123,44 @@ impl Said {
         let app = &talk.app;
         let get = app.dynamodb.get_item().table_name(&app.config.predictions_table).consistent_read(true);
         let get = get.key(PREDICTION_ID, AttributeValue::S(id.to_owned()));
-        let item =
-            get.send().await.map_err(Trouble::aws("GetItem"))?.item.ok_or(Trouble::Unreadable("a prediction"))?;
-        let prediction = record(&item).ok_or(Trouble::Unreadable("a prediction"))?;
+        let item = get.send().await.map_err(Trouble::aws("GetItem"))?.item;
+        let Some(prediction) = item.as_ref().and_then(record) else {
+            return Ok(Self::lost(talk, "the record of a prediction is missing, or cannot be read"));
+        };
         if prediction.labels.is_empty() {
             return Ok(Self::Text(talk.language.text("predict-nothing", &[])));
         }
         let key = &prediction.predicted_img_path;
-        let object = app.s3.get_object().bucket(&app.config.bucket).key(key).send().await;
-        let object = object.map_err(Trouble::aws("GetObject"))?;
+        let object = match app.s3.get_object().bucket(&app.config.bucket).key(key).send().await {
+            Ok(object) => object,
+            Err(SdkError::ServiceError(e)) if matches!(e.err(), GetObjectError::NoSuchKey(_)) => {
+                return Ok(Self::lost(talk, "an annotated picture is missing"));
+            }
+            Err(error) => return Err(Trouble::aws("GetObject")(error)),
+        };
         let bytes = object.body.collect().await.map_err(Trouble::aws("GetObject"))?.into_bytes();
-        Ok(Self::Photo(fitting(talk, bytes).await?, summary(talk.language, &prediction.labels)))
+        Ok(match fitting(talk, bytes).await? {
+            Some(photo) => Self::Photo(photo, summary(talk.language, &prediction.labels)),
+            None => Self::lost(talk, "an annotated picture cannot be read"),
+        })
+    }
+
+    /// What the detector wrote is not there: another try would not find it either.
+    fn lost(talk: &Talk, what: &str) -> Self {
+        tracing::error!("an answer of the detector cannot be shown: {what}");
+        metrics::counter!("polybot_results_lost_total").increment(1);
+        Self::Text(talk.language.error(failed(talk.language, Failure::Internal)))
     }
 }
 
-/// The annotated picture within the limits of a photo.
-async fn fitting(talk: &Talk, bytes: Bytes) -> Result<Bytes, Trouble> {
+/// The annotated picture within the limits of a photo; none where it cannot be read.
+async fn fitting(talk: &Talk, bytes: Bytes) -> Result<Option<Bytes>, Trouble> {
     let fits = bytes.len() <= write::PHOTO_BYTES
         && read::size(&bytes).is_ok_and(|(width, height)| (width + height) as usize <= write::PHOTO_SIDES);
     if fits {
-        return Ok(bytes);
+        return Ok(Some(bytes));
     }
-    match talk.app.studio.filter(bytes, Vec::new(), Wanted::Photo, 0).await? {
-        Ok(file) => Ok(file.bytes.into()),
-        Err(_) => Err(Trouble::Unreadable("an annotated picture")),
-    }
+    Ok(talk.app.studio.filter(bytes, Vec::new(), Wanted::Photo, 0).await?.ok().map(|file| file.bytes.into()))
 }
 
 /// What was found, class by class, the surest first.

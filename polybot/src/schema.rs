@@ -28,7 +28,7 @@ pub fn schema() -> Handler<'static, Outcome> {
                     dptree::filter_map(|t: Talk, m: Message| talk::command::of(&t, &m)).endpoint(talk::command::answer),
                 )
                 .branch(dptree::filter_map(|m: Message| talk::photo::album_of(&m)).endpoint(albums::join))
-                .branch(dptree::filter_map(|m: Message| talk::photo::of(&m)).endpoint(talk::photo::answer))
+                .branch(dptree::filter_map(|m: Message| talk::photo::of(&m)).endpoint(talk::photo::came))
                 .branch(dptree::filter_map(|m: Message| talk::text::filter_of_reply(&m)).endpoint(talk::photo::answer))
                 .branch(dptree::filter(|m: Message| m.text().is_some()).endpoint(talk::text::echo))
                 .endpoint(talk::not_understood),
@@ -45,6 +45,9 @@ pub fn schema() -> Handler<'static, Outcome> {
 /// Handles an update.
 pub async fn handle(schema: &Handler<'static, Outcome>, app: &Arc<App>, update: Update) -> Outcome {
     let Some(chat) = update.chat().map(|chat| chat.id) else { return Ok(()) };
+    if !talk::group::concerns(&app.identity.now(), &update) {
+        return Ok(());
+    }
     let user = update.from().cloned();
     let talk = Talk::begin(app, chat, user.as_ref(), update.id.0);
     let (talk, within) = tokio::try_join!(talk, talk::count(app, user.as_ref()))?;

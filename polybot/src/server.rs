@@ -1,9 +1,10 @@
 //! The HTTP side: Telegram's deliveries, health, metrics. An update is acknowledged after it is handled, or durable.
 
 use crate::{
-    app::App,
+    app::{App, Talk},
     schema::{self, Outcome},
     store::seen::Claim,
+    talk,
     trouble::{Remedy, Trouble},
 };
 use axum::{
@@ -16,7 +17,7 @@ use axum::{
 };
 use dptree::Handler;
 use std::{sync::Arc, time::Duration};
-use teloxide::types::{Update, UpdateId, UpdateKind};
+use teloxide::types::{ChatId, MessageId, Update, UpdateId, UpdateKind, User};
 
 /// The largest update that Telegram sends is far smaller.
 const MAX_BODY: usize = 1 << 20;
@@ -126,8 +127,8 @@ pub async fn once(app: &Arc<App>, schema: &Handler<'static, Outcome>, update: Up
         // Of a kind, or with a field, that this program does not know: refusing it would block the chat's queue.
         return Ok(Taken::Handled);
     }
-    let tries = match app.store.claim_update(id).await? {
-        Claim::Ours(tries) => tries,
+    let (tries, age) = match app.store.claim_update(id).await? {
+        Claim::Ours { tries, age } => (tries, age),
         Claim::InWork => return Ok(Taken::InWork),
         Claim::Done => return Ok(Taken::Before),
     };
@@ -135,34 +136,62 @@ pub async fn once(app: &Arc<App>, schema: &Handler<'static, Outcome>, update: Up
         // An instance died over it: what it sent last may be sent again.
         metrics::counter!("polybot_updates_repeated_total").increment(1);
     }
+    let asked = Asked::of(&update);
     let started = std::time::Instant::now();
     let outcome = with_signs_of_life(app, id, schema::handle(schema, app, update)).await;
     metrics::histogram!("polybot_update_seconds").record(started.elapsed().as_secs_f64());
     if outcome.as_ref().is_err_and(Trouble::doubts_token) {
         app.identity.doubt();
     }
-    match outcome.as_ref().map_err(Trouble::remedy) {
-        Ok(()) | Err(Remedy::Nothing) => {}
-        Err(Remedy::Again(wait)) => {
-            if let Err(trouble) = &outcome {
-                tracing::warn!("an update has to come again: {}", trouble.chain());
+    if let Err(trouble) = &outcome {
+        let again = match trouble.remedy() {
+            Remedy::Nothing => None,
+            // Telegram sends nothing else of the chat until this is done.
+            Remedy::Again(wait) if age < app.config.timing.persistence => Some(wait),
+            Remedy::GiveUp if tries < MAX_TRIES && matches!(trouble, Trouble::BrokenOff) => {
+                Some(Duration::from_secs(1))
             }
+            Remedy::Again(_) | Remedy::GiveUp => {
+                tracing::error!("an update is given up: {}", trouble.chain());
+                metrics::counter!("polybot_updates_given_up_total").increment(1);
+                asked.give_up(app).await;
+                None
+            }
+        };
+        if let Some(wait) = again {
+            tracing::warn!("an update has to come again: {}", trouble.chain());
             app.store.release_update(id).await?;
             return Ok(Taken::Later(wait));
-        }
-        Err(Remedy::GiveUp) if tries < MAX_TRIES && matches!(outcome, Err(Trouble::BrokenOff)) => {
-            app.store.release_update(id).await?;
-            return Ok(Taken::Later(Duration::from_secs(1)));
-        }
-        Err(Remedy::GiveUp) => {
-            if let Err(trouble) = &outcome {
-                tracing::error!("an update is given up: {}", trouble.chain());
-            }
-            metrics::counter!("polybot_updates_given_up_total").increment(1);
         }
     }
     app.store.finish_update(id).await?;
     Ok(Taken::Handled)
+}
+
+/// Who is told where nothing comes of an update.
+struct Asked {
+    chat: Option<ChatId>,
+    user: Option<User>,
+    message: Option<MessageId>,
+}
+
+impl Asked {
+    fn of(update: &Update) -> Self {
+        let message = match &update.kind {
+            UpdateKind::Message(message) | UpdateKind::EditedMessage(message) => Some(message.id),
+            _ => None,
+        };
+        Self { chat: update.chat().map(|chat| chat.id), user: update.from().cloned(), message }
+    }
+
+    /// Tells that the bot failed, if that goes: it may be what did not go before.
+    async fn give_up(&self, app: &Arc<App>) {
+        let Some(chat) = self.chat else { return };
+        let told = async { talk::give_up(&Talk::begin(app, chat, self.user.as_ref(), 0).await?, self.message).await };
+        if let Err(trouble) = told.await {
+            tracing::warn!("a chat cannot be told: {}", trouble.chain());
+        }
+    }
 }
 
 /// Renews the lease of an update while it is in work.

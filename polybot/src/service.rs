@@ -33,8 +33,8 @@ pub async fn run(app: Arc<App>, listener: TcpListener, mode: Mode) -> Result<(),
     tokio::spawn(set_commands(Arc::clone(&app)));
     tokio::spawn(refresh(Arc::clone(&app)));
     let consumers = [
-        tokio::spawn(work::consume(Arc::clone(&app), app.config.results_queue.clone(), "results", results::result)),
-        tokio::spawn(work::consume(Arc::clone(&app), app.config.work_queue.clone(), "work", work::work)),
+        tokio::spawn(work::consume(Arc::clone(&app), app.config.results_queue.clone(), results::CONSUMER)),
+        tokio::spawn(work::consume(Arc::clone(&app), app.config.work_queue.clone(), work::CONSUMER)),
     ];
     let end = Arc::clone(&app);
     let server = axum::serve(listener, server::routes(Arc::clone(&app)));

@@ -7,7 +7,8 @@
 //! | `chat#ID` | `settings` | language, confidence |
 //! | `chat#ID` | `undo` | the last file ids that were sent |
 //! | `chat#ID` | `album#GROUP` | the parts of an album |
-//! | `chat#ID` | `edit#MESSAGE` | the caption that an edit was answered for |
+//! | `chat#ID` | `album#GROUP/UPDATE` | the same, asked about with a button |
+//! | `chat#ID` | `edit#MESSAGE` | the caption that a photo was answered for last |
 //! | `chat#ID` | `predict#PREDICTION` | a photo that waits for the detector |
 //! | `user#ID` | `rate#MINUTE` | how much a user asked for in a minute |
 //! | `poller` | `lease` | who polls |

@@ -11,7 +11,7 @@ use crate::{
     trouble::Trouble,
 };
 use std::sync::Arc;
-use teloxide::types::{Message, MessageKind, User};
+use teloxide::types::{Message, MessageId, MessageKind, User};
 
 /// How many messages of a user are answered in a minute.
 pub const WISHES_A_MINUTE: u32 = 60;
@@ -41,6 +41,12 @@ pub async fn count(app: &Arc<App>, user: Option<&User>) -> Result<Rate, Trouble>
 /// Tells a user to wait.
 pub async fn over_rate(talk: &Talk) -> Result<(), Trouble> {
     talk.to().text(&talk.language.text("rate-limit", &[]), None, None).await.map(drop)
+}
+
+/// Tells a chat that the bot failed, in reply to the message that nothing comes of.
+pub async fn give_up(talk: &Talk, message: Option<MessageId>) -> Result<(), Trouble> {
+    let text = talk.language.error(talk.language.text("error-internal", &[]));
+    talk.to().text(&text, message, None).await.map(drop)
 }
 
 /// Somebody joined, a title changed, another bot speaks: messages that want no answer.

@@ -2,7 +2,7 @@
 //! reads right.
 
 use crate::{
-    caption::CaptionError,
+    caption::{CaptionError, PREDICT},
     filters::{FILTERS, ResultTooLarge},
     picture::{MAX_PIXELS, MAX_SIDE, read::ReadError},
 };
@@ -78,14 +78,17 @@ impl Language {
 
     /// The text that answers `/help`.
     pub fn help(self) -> String {
-        let line = |entry: &crate::filters::Entry| {
-            let arguments = if entry.arguments.is_empty() { String::new() } else { format!(" {}", entry.arguments) };
-            let help = self.text(&format!("help-{}", entry.name.replace(' ', "-")), &[]);
-            format!("{}{arguments} – {help}", entry.name)
+        let line = |name: &str, arguments: &str| {
+            let filter = format!("{name} {arguments}").trim_end().to_owned();
+            let what = self.text(&format!("help-{}", name.replace(' ', "-")), &[]);
+            self.text("help-line", &[("filter", filter.into()), ("what", what.into())])
         };
-        let filters: Vec<String> = FILTERS.iter().map(line).collect();
+        let mut lines: Vec<_> = FILTERS.iter().map(|entry| line(entry.name, entry.arguments)).collect();
+        lines.push(line(PREDICT, "[confidence]"));
         let commands = COMMANDS.map(|command| format!("/{command}")).join(" ");
-        self.text("help", &[("filters", filters.join("\n").into()), ("commands", commands.into())])
+        let more = self.text("help-more", &[("commands", commands.into())]);
+        // Not as an argument: an argument is isolated, and what isolates ends with its line.
+        format!("{}\n\n{}\n\n{more}", self.text("help", &[]), lines.join("\n"))
     }
 
     /// An error as users see it.
@@ -96,7 +99,8 @@ impl Language {
     /// What is wrong with a caption.
     pub fn caption_error(self, error: CaptionError) -> String {
         self.error(match error {
-            CaptionError::Empty => self.text("error-caption-empty", &[]),
+            // Nothing is wrong: it is asked what is wanted.
+            CaptionError::Empty => return self.text("choose", &[]),
             CaptionError::UnknownWord { word, nearest: None } => {
                 self.text("error-caption-unknown", &[("word", word.into())])
             }
@@ -222,14 +226,18 @@ mod tests {
     fn the_help_fits_into_one_message() {
         for language in Language::ALL {
             assert!(language.help().encode_utf16().count() < 4096);
-            assert!(language.help().contains("salt and pepper"));
+            // What isolates a name ends in the line where it begins.
+            for line in language.help().lines() {
+                assert_eq!(line.matches('\u{2068}').count(), line.matches('\u{2069}').count(), "{line:?}");
+            }
+            assert!(language.help().contains("\u{2068}salt and pepper [0-1]\u{2069} – "));
         }
     }
 
     #[test]
     fn the_plural_follows_the_number() {
         let text = |count: i32| Language::English.text("cancel-done", &[("count", count.into())]);
-        assert_eq!(text(0), "Nothing is waiting.");
+        assert_eq!(text(0), "No album is waiting.");
         assert_eq!(text(1), "Called off one album.");
         assert!(text(3).contains('3'));
     }

@@ -104,13 +104,14 @@ pub fn polybot(a: &Arns) -> Value {
             &["dynamodb:GetItem", "dynamodb:DeleteItem", "dynamodb:Query"],
             &[a.table(&a.predictions), format!("{}/index/*", a.table(&a.predictions))],
         ),
-        // /privacy deletes a chat's pictures, so it may list and delete as well as write and read.
+        // /privacy deletes a chat's pictures in every version, so it may list and delete those as well as write and read.
         allow(
             "Pictures",
-            &["s3:GetObject", "s3:PutObject", "s3:DeleteObject"],
+            &["s3:GetObject", "s3:PutObject", "s3:DeleteObjectVersion"],
             &[a.objects(&a.image_prefix), a.objects(contract::record::PREDICTED_PREFIX)],
         ),
-        allow("ListPictures", &["s3:ListBucket"], &[format!("arn:aws:s3:::{}", a.bucket)]),
+        // Without s3:ListBucket, S3 says of a picture that is gone that it is forbidden.
+        allow("ListPictures", &["s3:ListBucket", "s3:ListBucketVersions"], &[format!("arn:aws:s3:::{}", a.bucket)]),
     ];
     statements.extend(a.container());
     document(&statements)

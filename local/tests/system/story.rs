@@ -4,6 +4,7 @@ use super::{
     pictures::{plain, sample},
     setting::{SOON, Shape, System},
 };
+use aws_sdk_dynamodb::types::AttributeValue;
 use local::telegram::{Message, User};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,6 +87,24 @@ async fn two_users_have_every_wish_answered_with_no_permission_to_spare() {
         .unwrap();
     assert!(next(&ada).await.text().contains("got lost on its way"));
 
+    // The annotated picture is gone before it is shown: the user is told.
+    lost(&system, &queue("talo-local-results").await).await;
+    assert!(next(&ada).await.text().contains("The detector failed"));
+
+    // A group becomes a supergroup, which has another id, and keeps its language.
+    system.telegram.group(-77, "Friends");
+    let group = system.telegram.user(1, "Ada").in_group(-77);
+    group.send_text("/settings").unwrap();
+    let shown = next(&group).await;
+    group.tap(shown.id, "עברית").unwrap();
+    group.edited(shown.id, 1).await.unwrap();
+    system.telegram.migrate(-77, -1_000_077).unwrap();
+    system.telegram.settled().await.unwrap();
+    let group = system.telegram.user(1, "Ada").in_group(-1_000_077);
+    group.skip_to_end();
+    group.send_text("/help").unwrap();
+    assert!(next(&group).await.text().contains("תמונות"));
+
     // Everything of one chat goes, and nothing of the other's.
     ada.send_text("/privacy").unwrap();
     let asked = ada.next_message(SOON).await.unwrap();
@@ -143,14 +162,39 @@ async fn predicted(user: &User, name: &str) -> String {
     answer.text().replace(['\u{2068}', '\u{2069}'], "")
 }
 
-/// The keys of all objects and items.
+/// An answer of the detector whose picture is gone.
+async fn lost(system: &System, results: &str) {
+    let config = system.aws.config("us-east-1");
+    let (text, number) = (|s: &str| AttributeValue::S(s.into()), |n: &str| AttributeValue::N(n.into()));
+    let mut label = ["cx", "cy", "width", "height", "score"].map(|name| (name.to_owned(), number("0.5"))).to_vec();
+    label.push(("class".to_owned(), text("dog")));
+    let put = aws_sdk_dynamodb::Client::new(&config).put_item().table_name("talo-local-predictions");
+    put.item("predictionId", text("lost"))
+        .item("chatId", number("1"))
+        .item("originalImgPath", text("images/1/none.jpg"))
+        .item("predictedImgPath", text("predicted/1/none.jpg"))
+        .item("labels", AttributeValue::L(vec![AttributeValue::M(label.into_iter().collect())]))
+        .item("time", number("1"))
+        .send()
+        .await
+        .unwrap();
+    let answer = serde_json::json!({
+        "v": contract::VERSION, "predictionId": "lost", "chatId": 1, "messageId": 1, "outcome": { "kind": "done" },
+    });
+    let send = aws_sdk_sqs::Client::new(&config).send_message().queue_url(results);
+    send.message_body(answer.to_string()).send().await.unwrap();
+}
+
+/// The keys of all objects, old versions and marks of deletions included, and of all items.
 async fn everything(system: &System) -> Vec<String> {
     let config = system.aws.config("us-east-1");
     let s3 = aws_sdk_s3::config::Builder::from(&config).force_path_style(true).build();
     let s3 = aws_sdk_s3::Client::from_conf(s3);
     let bucket = s3.list_buckets().send().await.unwrap().buckets()[0].name().unwrap().to_owned();
-    let objects = s3.list_objects_v2().bucket(bucket).send().await.unwrap().contents.unwrap_or_default();
-    let mut all: Vec<String> = objects.into_iter().filter_map(|object| object.key).collect();
+    let kept = s3.list_object_versions().bucket(bucket).send().await.unwrap();
+    let versions = kept.versions().iter().filter_map(|version| version.key());
+    let marks = kept.delete_markers().iter().filter_map(|mark| mark.key());
+    let mut all: Vec<String> = versions.chain(marks).map(str::to_owned).collect();
     let dynamodb = aws_sdk_dynamodb::Client::new(&config);
     for table in ["talo-local-chats", "talo-local-predictions"] {
         let items = dynamodb.scan().table_name(table).send().await.unwrap();

@@ -11,10 +11,10 @@ pub const MIN: u32 = 1;
 /// The greatest percentage.
 pub const MAX: u32 = 1000;
 
-/// The size at `percent` of the picture's own, at least one pixel.
-pub fn size_at(picture: &Picture, percent: u32) -> (usize, usize) {
-    let side = |n: usize| ((n * percent as usize + 50) / 100).max(1);
-    (side(picture.width()), side(picture.height()))
+/// `percent` of a size, at least one pixel.
+pub fn at((width, height): (usize, usize), percent: u32) -> (usize, usize) {
+    let side = |n: usize| (n.saturating_mul(percent as usize).saturating_add(50) / 100).max(1);
+    (side(width), side(height))
 }
 
 /// The picture at another size.

@@ -91,11 +91,30 @@ fn reader(bytes: &[u8]) -> Result<ImageReader<Cursor<&[u8]>>, ReadError> {
         return Err(ReadError::Heic);
     }
     let format = image::guess_format(bytes).map_err(|_| ReadError::Unknown)?;
+    if format == ImageFormat::Jpeg && is_cut_short(bytes) {
+        return Err(ReadError::Damaged("the end of the picture is missing".into()));
+    }
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODER_MEMORY);
     reader.limits(limits);
     Ok(reader)
+}
+
+/// Whether a JPEG has pixels and no marker of their end: its decoder makes what is missing gray, without a word. Other data may follow
+/// that marker, and a small picture with one of its own may come before the pixels.
+fn is_cut_short(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    while let Some(&[0xff, kind, high, low]) = bytes.get(at..at + 4).and_then(|head| head.first_chunk()) {
+        match kind {
+            0xff => at += 1,
+            // The pixels, in which 0xff is followed by another byte than this.
+            0xda => return !bytes[at..].windows(2).rev().any(|two| two == [0xff, 0xd9]),
+            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+        }
+    }
+    // What is no JPEG is the decoder's to judge.
+    false
 }
 
 /// An ISO base media file of one of the brands of HEIC and AVIF.

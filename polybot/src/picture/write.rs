@@ -11,6 +11,8 @@ pub const PHOTO_SIDES: usize = 10_000;
 pub const PHOTO_RATIO: usize = 20;
 /// sendPhoto's limit of the file.
 pub const PHOTO_BYTES: usize = 10_000_000;
+/// The most bytes of a file to send. Telegram takes 50 MB, the form around the file included.
+pub const FILE_BYTES: usize = 49_000_000;
 
 /// A file to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,13 +36,15 @@ pub enum SentAs {
     Document,
     /// A document, since it is too long and thin for a photo.
     ThinDocument,
+    /// A document in JPEG, since it would be too large in the format it came in.
+    LossyDocument,
 }
 
 /// A photo: JPEG, scaled down where it is too large, a document where it is too thin.
 pub fn photo(picture: Picture) -> Result<File, ImageError> {
     let (long, short) = (picture.width().max(picture.height()), picture.width().min(picture.height()));
     if long > short * PHOTO_RATIO {
-        let file = document(picture, ImageFormat::Jpeg)?;
+        let file = document(&picture, ImageFormat::Jpeg)?;
         return Ok(File { sent_as: SentAs::ThinDocument, ..file });
     }
     let sides = picture.width() + picture.height();
@@ -58,14 +62,18 @@ pub fn photo(picture: Picture) -> Result<File, ImageError> {
     Ok(File { bytes, format: ImageFormat::Jpeg, sent_as })
 }
 
-/// A document of full size, in the format it came in; PNG for the formats that are only read.
-pub fn document(picture: Picture, format: ImageFormat) -> Result<File, ImageError> {
-    let (bytes, format) = match (format, &picture) {
-        (ImageFormat::Jpeg, Picture::Gray(_) | Picture::Rgb(_)) => (jpeg(&picture, 95)?, format),
+/// A document of full size, in the format it came in; PNG for the formats that are only read, JPEG where the file would be too large.
+pub fn document(picture: &Picture, format: ImageFormat) -> Result<File, ImageError> {
+    let (bytes, format) = match (format, picture) {
+        (ImageFormat::Jpeg, Picture::Gray(_) | Picture::Rgb(_)) => (jpeg(picture, 95)?, format),
         (ImageFormat::WebP, _) => (webp(picture)?, format),
         _ => (png(picture)?, ImageFormat::Png),
     };
-    Ok(File { bytes, format, sent_as: SentAs::Document })
+    if bytes.len() <= FILE_BYTES {
+        return Ok(File { bytes, format, sent_as: SentAs::Document });
+    }
+    drop(bytes);
+    Ok(File { bytes: jpeg(picture, 80)?, format: ImageFormat::Jpeg, sent_as: SentAs::LossyDocument })
 }
 
 fn shrink(picture: Picture, to: usize, from: usize) -> Picture {
@@ -86,25 +94,25 @@ fn jpeg(picture: &Picture, quality: u8) -> Result<Vec<u8>, ImageError> {
     Ok(bytes)
 }
 
-fn png(picture: Picture) -> Result<Vec<u8>, ImageError> {
+fn png(picture: &Picture) -> Result<Vec<u8>, ImageError> {
     let mut bytes = Vec::new();
     let encoder = codecs::png::PngEncoder::new(&mut bytes);
-    let (width, height) = sides(&picture);
+    let (width, height) = sides(picture);
     match picture {
         Picture::Gray(gray) => encoder.write_image(gray.bytes(), width, height, ExtendedColorType::L8)?,
-        Picture::Rgb(colours) => encoder.write_image(&rgb(&colours), width, height, ExtendedColorType::Rgb8)?,
+        Picture::Rgb(colours) => encoder.write_image(&rgb(colours), width, height, ExtendedColorType::Rgb8)?,
         Picture::Rgba(colours) => encoder.write_image(colours.bytes(), width, height, ExtendedColorType::Rgba8)?,
     }
     Ok(bytes)
 }
 
-fn webp(picture: Picture) -> Result<Vec<u8>, ImageError> {
+fn webp(picture: &Picture) -> Result<Vec<u8>, ImageError> {
     let mut bytes = Vec::new();
     let encoder = codecs::webp::WebPEncoder::new_lossless(&mut bytes);
-    let (width, height) = sides(&picture);
+    let (width, height) = sides(picture);
     match picture {
         Picture::Gray(gray) => encoder.encode(gray.bytes(), width, height, ExtendedColorType::L8)?,
-        Picture::Rgb(colours) => encoder.encode(&rgb(&colours), width, height, ExtendedColorType::Rgb8)?,
+        Picture::Rgb(colours) => encoder.encode(&rgb(colours), width, height, ExtendedColorType::Rgb8)?,
         Picture::Rgba(colours) => encoder.encode(colours.bytes(), width, height, ExtendedColorType::Rgba8)?,
     }
     Ok(bytes)

@@ -1,13 +1,16 @@
 //! Albums, which come photo by photo to whichever instance. Each photo is written down and raises the album's version; the
 //! instance that gets the version's message after the quiet time claims it, if it is still the newest.
 
-use super::{Item, Store, Written, chat::pk, conditional, ends_after, millis, n, now, number, s, text};
+use super::{
+    Item, Store, Written,
+    chat::{CAPTION_HOURS, pk},
+    conditional, ends_after, millis, n, now, number, s, text,
+};
 use crate::{source::Source, trouble::Trouble};
-use aws_sdk_dynamodb::types::ReturnValue;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue};
 use contract::record::CHATS_SK;
 use teloxide::types::{ChatId, MessageId, UserId};
 
-const KEPT_HOURS: u64 = 48;
 const PART: &str = "part:";
 
 /// One photo of an album.
@@ -41,11 +44,13 @@ pub struct Album {
     pub wish: Option<Wish>,
     /// How often this version was claimed.
     pub tries: u32,
+    /// The photos of this version that are answered already, by message.
+    pub sent: Vec<MessageId>,
 }
 
 impl Store {
-    /// Adds a photo, and perhaps the caption that came with it; returns the album's new version. A photo that comes after its
-    /// album was answered opens it again: the next answer has all photos.
+    /// Adds a photo, and perhaps the caption that came with it; returns the album's version, which is a new one unless the photo was
+    /// there before. A photo that comes after its album was answered opens it again: the next answer has all photos.
     pub async fn join_album(
         &self,
         chat: ChatId,
@@ -57,9 +62,10 @@ impl Store {
         let mut set = "SET #part = :part, expiresAt = :end, progress = :open, tries = :zero".to_owned();
         let mut update = self
             .update(&pk(chat), &sk(group))
+            .condition_expression("attribute_not_exists(#part)")
             .expression_attribute_names("#part", name)
             .expression_attribute_values(":part", s(part.source.written()))
-            .expression_attribute_values(":end", ends_after(KEPT_HOURS))
+            .expression_attribute_values(":end", ends_after(CAPTION_HOURS))
             .expression_attribute_values(":open", s("open"))
             .expression_attribute_values(":zero", n(0))
             .expression_attribute_values(":one", n(1))
@@ -68,17 +74,19 @@ impl Store {
             set += WISH;
             update = with_wish(update, wish);
         }
-        match conditional(update.update_expression(set + " ADD ver :one")).await? {
-            Written::Yes(item) => item.and_then(|i| number(&i, "ver")).ok_or(Trouble::Unreadable("an album")),
-            Written::ConditionFailed => Err(Trouble::Unreadable("an album")),
-        }
+        let item = match conditional(update.update_expression(set + AGAIN)).await? {
+            Written::Yes(item) => item,
+            // Whoever wrote it down may have died before anybody was told to look.
+            Written::ConditionFailed => self.item(&pk(chat), &sk(group)).await?,
+        };
+        item.and_then(|i| number(&i, "ver")).ok_or(Trouble::Unreadable("an album"))
     }
 
     /// Opens an album again for another wish: an edited caption, a button. None where there is no such album any more.
     pub async fn reopen_album(&self, chat: ChatId, group: &str, wish: &Wish) -> Result<Option<u64>, Trouble> {
         let update = self
             .update(&pk(chat), &sk(group))
-            .update_expression(format!("SET progress = :open, tries = :zero{WISH} ADD ver :one"))
+            .update_expression(format!("SET progress = :open, tries = :zero{WISH}{AGAIN}"))
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":open", s("open"))
             .expression_attribute_values(":zero", n(0))
@@ -88,6 +96,29 @@ impl Store {
             Written::Yes(item) => Ok(item.and_then(|i| number(&i, "ver"))),
             Written::ConditionFailed => Ok(None),
         }
+    }
+
+    /// Asks once more of an album, for a button: as an album of its own, whose name this returns, so that two taps do not call each
+    /// other off. None where there is no such album any more.
+    pub async fn copy_album(&self, chat: ChatId, group: &str, wish: &Wish) -> Result<Option<(String, u64)>, Trouble> {
+        let Some(item) = self.item(&pk(chat), &sk(group)).await? else { return Ok(None) };
+        let own = format!("{group}/{}", wish.run);
+        let mut update = self
+            .update(&pk(chat), &sk(&own))
+            .condition_expression("attribute_not_exists(pk)")
+            .expression_attribute_values(":end", ends_after(CAPTION_HOURS))
+            .expression_attribute_values(":open", s("open"))
+            .expression_attribute_values(":one", n(1));
+        let mut set = format!("SET progress = :open, ver = :one, expiresAt = :end{WISH}");
+        for (i, (name, part)) in item.into_iter().filter(|(name, _)| name.starts_with(PART)).enumerate() {
+            set += &format!(", #p{i} = :p{i}");
+            update = update
+                .expression_attribute_names(format!("#p{i}"), name)
+                .expression_attribute_values(format!(":p{i}"), part);
+        }
+        // The same tap may come twice.
+        conditional(with_wish(update.update_expression(set), wish)).await?;
+        Ok(Some((own, 1)))
     }
 
     /// Claims an album of this version; none where there is a newer one, or another instance is at work on it.
@@ -123,6 +154,23 @@ impl Store {
         Ok(matches!(conditional(update).await?, Written::Yes(_)))
     }
 
+    /// Writes down that these photos of an album are answered; false where it is not this instance's any more. Renews the lease.
+    pub async fn sent_of_album(
+        &self,
+        chat: ChatId,
+        group: &str,
+        version: u64,
+        parts: &[MessageId],
+    ) -> Result<bool, Trouble> {
+        let parts = parts.iter().map(ToString::to_string).collect();
+        let update = self
+            .my_album(chat, group, version)
+            .update_expression("SET leaseEnd = :end ADD sent :parts")
+            .expression_attribute_values(":end", millis(now() + self.lease))
+            .expression_attribute_values(":parts", AttributeValue::Ns(parts));
+        Ok(matches!(conditional(update).await?, Written::Yes(_)))
+    }
+
     /// Says that an album is answered.
     pub async fn finish_album(&self, chat: ChatId, group: &str, version: u64) -> Result<(), Trouble> {
         let update = self.my_album(chat, group, version).update_expression("SET progress = :done");
@@ -153,16 +201,21 @@ impl Store {
         let mut cancelled = 0;
         for item in self.query(&pk(chat), "album#").await? {
             let Some(sk) = text(&item, CHATS_SK).filter(|_| text(&item, "progress") != Some("done")) else { continue };
-            let update = self.update(&pk(chat), sk).update_expression("SET progress = :done ADD ver :one");
-            let update =
-                update.expression_attribute_values(":done", s("done")).expression_attribute_values(":one", n(1));
-            conditional(update).await?;
+            let update = self
+                .update(&pk(chat), sk)
+                .update_expression("SET progress = :done ADD ver :one")
+                .condition_expression("attribute_exists(pk) AND progress <> :done")
+                .expression_attribute_values(":done", s("done"))
+                .expression_attribute_values(":one", n(1));
+            let Written::Yes(_) = conditional(update).await? else { continue };
             cancelled += 1;
         }
         Ok(cancelled)
     }
 }
 
+/// A new version, of which nothing is sent yet.
+const AGAIN: &str = " REMOVE sent ADD ver :one";
 const WISH: &str = ", wish = :wish, run = :run, wisher = :wisher";
 
 fn with_wish(
@@ -194,6 +247,13 @@ fn album(item: &Item) -> Album {
         parts,
         wish,
         tries: number(item, "tries").unwrap_or_default(),
+        sent: item
+            .get("sent")
+            .and_then(|sent| sent.as_ns().ok())
+            .into_iter()
+            .flatten()
+            .filter_map(|message| message.parse().ok().map(MessageId))
+            .collect(),
     }
 }
 

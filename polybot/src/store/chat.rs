@@ -8,6 +8,8 @@ use teloxide::types::{ChatId, MessageId, UserId};
 
 /// How many file ids `/undo` reaches back.
 pub const UNDO_DEPTH: usize = 10;
+/// How long a caption is kept.
+pub const CAPTION_HOURS: u64 = 48;
 /// A chat that is silent for so long is forgotten.
 const KEPT_HOURS: u64 = 24 * 90;
 
@@ -61,32 +63,59 @@ impl Store {
 
     /// Adds files to what `/undo` goes back over; what is on top already is not added again.
     pub async fn push_undo(&self, chat: ChatId, files: &[Kept]) -> Result<(), Trouble> {
-        let mut stack = self.undo_stack(chat).await?;
-        for file in files {
-            if stack.last() != Some(file) {
-                stack.push(file.clone());
+        self.change_undo(chat, |stack| {
+            for file in files {
+                if stack.last() != Some(file) {
+                    stack.push(file.clone());
+                }
             }
-        }
-        stack.drain(..stack.len().saturating_sub(UNDO_DEPTH));
-        self.write_undo(chat, &stack).await
+            stack.drain(..stack.len().saturating_sub(UNDO_DEPTH));
+        })
+        .await
+    }
+
+    /// Takes a file away from what `/undo` goes back over.
+    pub async fn pop_undo(&self, chat: ChatId, undone: &Kept) -> Result<(), Trouble> {
+        self.change_undo(chat, |stack| {
+            if let Some(at) = stack.iter().rposition(|file| file == undone) {
+                stack.remove(at);
+            }
+        })
+        .await
     }
 
     /// What `/undo` goes back over, the last at the end.
     pub async fn undo_stack(&self, chat: ChatId) -> Result<Vec<Kept>, Trouble> {
-        let item = self.item(&pk(chat), "undo").await?.unwrap_or_default();
-        let files = item.get("files").and_then(|files| files.as_l().ok()).cloned().unwrap_or_default();
-        Ok(files.iter().filter_map(|file| Kept::of(file.as_s().ok()?)).collect())
+        Ok(undo_of(&self.item(&pk(chat), "undo").await?.unwrap_or_default()))
     }
 
-    /// Replaces what `/undo` goes back over.
-    pub async fn write_undo(&self, chat: ChatId, stack: &[Kept]) -> Result<(), Trouble> {
-        let files = stack.iter().map(|file| s(file.written())).collect();
-        let update = self
-            .update(&pk(chat), "undo")
-            .update_expression("SET files = :files, expiresAt = :end")
-            .expression_attribute_values(":files", AttributeValue::L(files))
-            .expression_attribute_values(":end", ends_after(KEPT_HOURS));
-        conditional(update).await.map(drop)
+    /// Changes what `/undo` goes back over. Another instance may change it meanwhile: then once more, from what it wrote.
+    async fn change_undo(&self, chat: ChatId, change: impl Fn(&mut Vec<Kept>)) -> Result<(), Trouble> {
+        loop {
+            let item = self.item(&pk(chat), "undo").await?.unwrap_or_default();
+            let mut stack = undo_of(&item);
+            change(&mut stack);
+            let files = stack.iter().map(|file| s(file.written())).collect();
+            let update = self
+                .update(&pk(chat), "undo")
+                .update_expression("SET files = :files, expiresAt = :end, ver = :next")
+                .expression_attribute_values(":files", AttributeValue::L(files))
+                .expression_attribute_values(":end", ends_after(KEPT_HOURS));
+            let update = match number::<u64>(&item, "ver") {
+                Some(ver) => update
+                    .condition_expression("ver = :ver")
+                    .expression_attribute_values(":ver", n(ver))
+                    .expression_attribute_values(":next", n(ver + 1)),
+                // There is none, or one that is over or of a program before this one.
+                None => update
+                    .condition_expression("attribute_not_exists(ver) OR expiresAt <= :now")
+                    .expression_attribute_values(":now", n(seconds(now())))
+                    .expression_attribute_values(":next", n(1)),
+            };
+            if let super::Written::Yes(_) = conditional(update).await? {
+                return Ok(());
+            }
+        }
     }
 
     /// Whether a message's caption was not answered before, by another update than this: Telegram reports edits of other
@@ -104,7 +133,7 @@ impl Store {
             .condition_expression("attribute_not_exists(wish) OR wish <> :wish OR run = :run")
             .expression_attribute_values(":wish", s(caption))
             .expression_attribute_values(":run", n(update))
-            .expression_attribute_values(":end", ends_after(48));
+            .expression_attribute_values(":end", ends_after(CAPTION_HOURS));
         Ok(matches!(conditional(write).await?, super::Written::Yes(_)))
     }
 
@@ -135,11 +164,18 @@ impl Store {
     /// Takes settings and undo along when a group becomes a supergroup, which has another id.
     pub async fn migrate(&self, from: ChatId, to: ChatId) -> Result<(), Trouble> {
         for sk in ["settings", "undo"] {
-            if let Some(mut item) = self.item(&pk(from), sk).await? {
-                item.insert(CHATS_PK.into(), s(pk(to)));
-                let put = self.client.put_item().table_name(&self.table).set_item(Some(item));
-                put.send().await.map_err(Trouble::aws("PutItem"))?;
+            let Some(mut item) = self.item(&pk(from), sk).await? else { continue };
+            item.retain(|name, _| name != CHATS_PK && name != CHATS_SK);
+            // By the call that writes all items: the role of the bot has no other.
+            let mut update = self.update(&pk(to), sk);
+            let mut set = Vec::new();
+            for (i, (name, value)) in item.into_iter().enumerate() {
+                set.push(format!("#n{i} = :v{i}"));
+                update = update
+                    .expression_attribute_names(format!("#n{i}"), name)
+                    .expression_attribute_values(format!(":v{i}"), value);
             }
+            conditional(update.update_expression(format!("SET {}", set.join(", ")))).await?;
         }
         self.forget(from).await
     }
@@ -161,6 +197,11 @@ impl Kept {
             Self::Document(id) => format!("document:{id}"),
         }
     }
+}
+
+fn undo_of(item: &super::Item) -> Vec<Kept> {
+    let files = item.get("files").and_then(|files| files.as_l().ok()).into_iter().flatten();
+    files.filter_map(|file| Kept::of(file.as_s().ok()?)).collect()
 }
 
 /// The partition of a chat.

@@ -79,6 +79,8 @@ impl Store {
     /// Lets another try show the answer at once.
     pub async fn release_answer(&self, chat: ChatId, prediction: &str) -> Result<(), Trouble> {
         let update = self.update(&pk(chat), &sk(prediction)).update_expression("REMOVE leaseEnd");
+        // The user may have had everything deleted meanwhile: that stays so.
+        let update = update.condition_expression("attribute_exists(pk)");
         conditional(update).await.map(drop)
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Store, Written, conditional, ends_after, millis, n, now, number, s, seconds, text};
 use crate::trouble::Trouble;
+use std::time::Duration;
 use teloxide::types::UpdateId;
 
 /// Telegram drops an update after 24 hours.
@@ -10,8 +11,13 @@ const KEPT_HOURS: u64 = 26;
 /// Whose an update is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// This caller's. The number counts the claims so far.
-    Ours(u32),
+    /// This caller's.
+    Ours {
+        /// The claims so far, this one counted.
+        tries: u32,
+        /// The time since the first.
+        age: Duration,
+    },
     /// Another's, who is at work on it.
     InWork,
     /// Nobody's any more.
@@ -24,7 +30,9 @@ impl Store {
         let pk = format!("update#{id}");
         let update = self
             .update(&pk, "seen")
-            .update_expression("SET progress = :work, holder = :me, leaseEnd = :end, expiresAt = :kept ADD tries :one")
+            .update_expression(
+                "SET progress = :work, holder = :me, leaseEnd = :end, expiresAt = :kept, since = if_not_exists(since, :now) ADD tries :one",
+            )
             .condition_expression(
                 "attribute_not_exists(pk) OR expiresAt < :seconds OR (progress = :work AND leaseEnd < :now)",
             )
@@ -37,7 +45,11 @@ impl Store {
             .expression_attribute_values(":now", millis(now()))
             .return_values(aws_sdk_dynamodb::types::ReturnValue::AllNew);
         match conditional(update).await? {
-            Written::Yes(item) => Ok(Claim::Ours(item.and_then(|i| number(&i, "tries")).unwrap_or(1))),
+            Written::Yes(item) => {
+                let item = item.unwrap_or_default();
+                let since = number(&item, "since").map_or(now(), Duration::from_millis);
+                Ok(Claim::Ours { tries: number(&item, "tries").unwrap_or(1), age: now().saturating_sub(since) })
+            }
             Written::ConditionFailed => match self.item(&pk, "seen").await? {
                 Some(item) if text(&item, "progress") == Some("done") => Ok(Claim::Done),
                 _ => Ok(Claim::InWork),

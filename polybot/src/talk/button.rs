@@ -69,7 +69,7 @@ pub async fn tapped(mut talk: Talk, query: CallbackQuery) -> Result<(), Trouble>
         "a" => {
             let Some((group, caption)) = argument.split_once(':') else { return Ok(()) };
             let wish = Wish { caption: caption.to_owned(), run: talk.update, user: Some(query.from.id) };
-            if albums::again(&talk, group, &wish).await? { Ok(()) } else { too_old(&talk).await }
+            if albums::tapped(&talk, group, &wish).await? { Ok(()) } else { too_old(&talk).await }
         }
         "l" | "c" => {
             if let Some(language) = Language::of_code(argument).filter(|_| kind == "l") {

@@ -3,13 +3,11 @@
 use super::button;
 use crate::{
     app::Talk,
-    store::chat::{Kept, UNDO_DEPTH},
+    identity::Identity,
+    store::chat::{CAPTION_HOURS, Kept, UNDO_DEPTH},
     trouble::Trouble,
 };
 use teloxide::types::{FileId, InputFile, Message};
-
-/// Days that pictures of predictions are kept, as the bucket's lifecycle says.
-const KEPT_DAYS: u32 = 30;
 
 /// A command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +27,15 @@ pub enum Command {
 /// The command of a message. `help` and `hello` count as one, if nothing else is said; a command to another bot does not.
 pub fn of(talk: &Talk, message: &Message) -> Option<Command> {
     let said = message.text()?.trim().to_lowercase();
-    if said == "help" || said == "hello" {
-        return Some(Command::Help);
-    }
+    if said == "help" || said == "hello" { Some(Command::Help) } else { named(&talk.identity, message) }
+}
+
+/// The command that a message names with a slash, as the menu has it.
+pub fn named(me: &Identity, message: &Message) -> Option<Command> {
+    let said = message.text()?.trim().to_lowercase();
     let word = said.split_whitespace().next()?.strip_prefix('/')?;
     let name = match word.split_once('@') {
-        Some((name, bot)) if bot.eq_ignore_ascii_case(&talk.identity.username) => name,
+        Some((name, bot)) if bot.eq_ignore_ascii_case(&me.username) => name,
         Some(_) => return None,
         None => word,
     };
@@ -58,7 +59,7 @@ pub async fn answer(talk: Talk, message: Message, command: Command) -> Result<()
             talk.to().text(&text, None, Some(&buttons)).await.map(drop)
         }
         Command::Privacy => {
-            let arguments = [("undo", UNDO_DEPTH.into()), ("days", KEPT_DAYS.into())];
+            let arguments = [("undo", UNDO_DEPTH.into()), ("hours", CAPTION_HOURS.into())];
             let text = language.text("privacy", &arguments);
             talk.to().text(&text, None, Some(&button::privacy(language))).await.map(drop)
         }
@@ -73,9 +74,8 @@ pub async fn answer(talk: Talk, message: Message, command: Command) -> Result<()
 
 /// Sends the picture before the last one again, by its file id.
 async fn undo(talk: &Talk, message: &Message) -> Result<(), Trouble> {
-    let mut stack = talk.app.store.undo_stack(talk.chat).await?;
-    stack.pop();
-    let Some(before) = stack.last() else {
+    let stack = talk.app.store.undo_stack(talk.chat).await?;
+    let [.., before, last] = stack.as_slice() else {
         return talk.to().text(&talk.language.text("undo-nothing", &[]), Some(message.id), None).await.map(drop);
     };
     let caption = talk.language.text("undo-done", &[]);
@@ -85,5 +85,5 @@ async fn undo(talk: &Talk, message: &Message) -> Result<(), Trouble> {
             talk.to().document(InputFile::file_id(FileId(id.clone())), &caption, Some(message.id)).await?
         }
     };
-    talk.app.store.write_undo(talk.chat, &stack).await
+    talk.app.store.pop_undo(talk.chat, last).await
 }

@@ -15,6 +15,9 @@ use crate::{
 };
 use teloxide::types::{ChatAction, InputFile, Message, MessageId};
 
+/// The most megabytes that Telegram takes, as it says itself.
+const MOST_MB: u32 = 50;
+
 /// A picture and what is wanted of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Wish {
@@ -39,6 +42,13 @@ pub fn album_of(message: &Message) -> Option<Group> {
 pub fn of(message: &Message) -> Option<Wish> {
     let source = Source::of_message(message)?;
     Some(Wish { source, caption: message.caption().unwrap_or_default().to_owned(), message: message.id })
+}
+
+/// Answers a photo that came.
+pub async fn came(talk: Talk, wish: Wish) -> Result<(), Trouble> {
+    // An edit that changes something else is no other wish.
+    talk.app.store.is_new_caption(talk.chat, wish.message, &wish.caption, talk.update).await?;
+    answer(talk, wish).await
 }
 
 /// Answers an edited caption, once for each caption.
@@ -84,11 +94,13 @@ pub async fn filtered(
     request: Request,
     wanted: Wanted,
 ) -> Result<Result<File, String>, Trouble> {
+    let room = talk.app.studio.room_for([source]).await?;
     let bytes = match talk.fetch(source).await? {
         Ok(bytes) => bytes,
         Err(none) => return Ok(Err(no_file(talk.language, none))),
     };
     let result = talk.app.studio.filter(bytes, request.each, wanted, u64::from(talk.update)).await?;
+    drop(room);
     Ok(result.map_err(|none| no_result(talk.language, &none)))
 }
 
@@ -97,6 +109,7 @@ pub async fn send(talk: &Talk, file: File, source: &Source, to: Option<MessageId
     let note = match file.sent_as {
         SentAs::ScaledPhoto => talk.language.text("note-scaled", &[]),
         SentAs::ThinDocument => talk.language.text("note-thin", &[]),
+        SentAs::LossyDocument => talk.language.text("note-lossy", &[("most", MOST_MB.into())]),
         SentAs::Photo | SentAs::Document => String::new(),
     };
     let notes: Vec<&str> = [notes, &note].into_iter().filter(|note| !note.is_empty()).collect();
@@ -110,7 +123,15 @@ pub async fn send(talk: &Talk, file: File, source: &Source, to: Option<MessageId
     };
     let stack: Vec<Kept> =
         [Some(source.kept.clone()), sent.as_ref().and_then(telegram::kept)].into_iter().flatten().collect();
-    talk.app.store.push_undo(talk.chat, &stack).await
+    remember(talk, &stack).await;
+    Ok(())
+}
+
+/// Remembers for `/undo` what was sent. It is sent: where this fails, doing everything again would send it twice.
+pub async fn remember(talk: &Talk, files: &[Kept]) {
+    if let Err(trouble) = talk.app.store.push_undo(talk.chat, files).await {
+        tracing::warn!("/undo will not find a picture: {}", trouble.chain());
+    }
 }
 
 /// Tells the user what is wrong.
@@ -149,6 +170,7 @@ pub fn no_result(language: Language, none: &NoResult) -> String {
     match none {
         NoResult::Read(error) => language.read_error(error),
         NoResult::TooLarge(error) => language.result_error(*error),
+        NoResult::TooHeavy => language.error(language.text("error-result-heavy", &[("most", MOST_MB.into())])),
         NoResult::Slow => language.error(language.text("error-slow", &[])),
     }
 }

@@ -16,7 +16,15 @@ pub fn filter_of_reply(message: &Message) -> Option<Wish> {
     let source = Source::of_message(replied)?;
     // Whatever is said about a picture is a wish, if it begins like one; the rest is talk.
     match caption::parse(text) {
-        Ok(_) | Err(CaptionError::BadArgument { .. } | CaptionError::UnknownWord { nearest: Some(_), .. }) => {}
+        Ok(_)
+        | Err(
+            CaptionError::BadArgument { .. }
+            | CaptionError::UnknownWord { nearest: Some(_), .. }
+            | CaptionError::PredictNotLast
+            | CaptionError::ConcatTwice,
+        ) => {}
+        // A long sentence has commas, too.
+        Err(CaptionError::TooManySteps) if caption::parse(text.split(',').next()?).is_ok() => {}
         Err(_) => return None,
     }
     Some(Wish { source, caption: text.to_owned(), message: message.id })

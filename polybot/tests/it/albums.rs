@@ -2,7 +2,8 @@
 
 use super::setting::{World, alike, colour_at, encoded, jpeg, next, picture, plain};
 use image::ImageFormat;
-use local::telegram::{Attachment, Content, Order, User};
+use local::telegram::{Attachment, Content, Fault, FaultKind, Order, User};
+use rand::{RngCore, SeedableRng};
 
 const RED: [u8; 3] = [220, 30, 30];
 const GREEN: [u8; 3] = [30, 200, 40];
@@ -24,6 +25,7 @@ async fn albums_are_answered_whole_whichever_instance_gets_which_photo() {
         documents(world.telegram.user(5, "Emil")),
         buttons(world.telegram.user(6, "Finn")),
         edited(world.telegram.user(7, "Gil")),
+        too_much(world.telegram.user(8, "Hana")),
     );
     // Both had photos of albums to work on.
     for bot in &world.bots {
@@ -89,6 +91,22 @@ async fn buttons(user: User) {
     );
     user.tap(asked.id, "concat").unwrap();
     assert_eq!(picture(&user, &next(&user).await).await.width(), 240);
+    // Two taps one after the other: neither calls the other off.
+    user.tap(asked.id, "concat").unwrap();
+    user.tap(asked.id, "concat vertical").unwrap();
+    let mut widths =
+        [picture(&user, &next(&user).await).await.width(), picture(&user, &next(&user).await).await.width()];
+    widths.sort_unstable();
+    assert_eq!(widths, [120, 240]);
+}
+
+/// What would not fit into memory is refused, and not made first.
+async fn too_much(user: User) {
+    let album = vec![bytes::Bytes::from(jpeg(1200, 900, RED)); 10];
+    user.send_album(album, "resize 500%, concat").await.unwrap();
+    assert!(plain(next(&user).await.text()).contains("The result would have 60000×4500 pixels"));
+    user.send_album(photos(&[RED, GREEN]), "concat, resize 1000%, resize 1000%").await.unwrap();
+    assert!(plain(next(&user).await.text()).contains("The result would have 24000×8000 pixels"));
 }
 
 async fn edited(user: User) {
@@ -96,6 +114,45 @@ async fn edited(user: User) {
     assert_eq!(picture(&user, &next(&user).await).await.width(), 240);
     user.edit_caption(sent[0].id, "concat vertical").unwrap();
     assert_eq!(picture(&user, &next(&user).await).await.width(), 120);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_telegram_does_not_take_at_once_are_sent_in_several_albums() {
+    let world = World::with_quiet(4).await;
+    let user = world.telegram.user(1, "Ada");
+    // Noise, which no format makes smaller: 12 MB each.
+    let mut random = rand::rngs::StdRng::seed_from_u64(1);
+    let mut noise = image::RgbImage::new(2000, 2000);
+    random.fill_bytes(&mut noise);
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    noise.write_to(&mut bytes, ImageFormat::Png).unwrap();
+    let bytes = bytes::Bytes::from(bytes.into_inner());
+    let file = |name: usize| Attachment { name: format!("{name}.png"), bytes: bytes.clone() };
+    user.send_documents((0..5).map(file).collect(), "mirror").await.unwrap();
+    let mut albums = Vec::new();
+    for _ in 0..5 {
+        let answer = next(&user).await;
+        assert!(matches!(answer.content, Content::Document { .. }));
+        albums.push(answer.album.unwrap());
+    }
+    albums.dedup();
+    assert_eq!(albums.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_said_of_an_album_is_not_said_again_when_the_rest_fails() {
+    let world = World::with_quiet(4).await;
+    let user = world.telegram.user(1, "Ada");
+    let good = Attachment { name: "a.png".into(), bytes: encoded(60, 40, RED, ImageFormat::Png).into() };
+    let broken = Attachment { name: "b.png".into(), bytes: b"\x89PNG\r\n\x1a\nbroken".to_vec().into() };
+    // Every try of the first call.
+    world.telegram.fault(Fault::next("sendDocument", FaultKind::DropBefore).times(3));
+    user.send_documents(vec![broken, good], "rotate").await.unwrap();
+    assert!(next(&user).await.text().contains("damaged"));
+    assert_eq!(picture(&user, &next(&user).await).await.width(), 40);
+    world.empty(&world.work).await;
+    assert_eq!((world.calls("sendMessage"), world.calls("sendDocument")), (1, 1));
+    assert!(world.counted("polybot_albums_repeated_total").await > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -139,8 +196,18 @@ async fn a_photo_that_comes_late_is_not_lost() {
     let late = serde_json::json!({"update_id": 77_777, "message": {
         "message_id": sent[1].id + 1, "date": 1, "chat": person, "from": person, "photo": [size],
         "media_group_id": sent[0].album}});
-    let post = reqwest::Client::new().post(format!("{}/telegram/x", world.balancer.url)).json(&late);
-    let answer = post.header(contract::webhook::SECRET_HEADER, secret).send().await.unwrap();
-    assert!(answer.status().is_success());
+    let deliver = async |update: &serde_json::Value| {
+        let post = reqwest::Client::new().post(format!("{}/telegram/x", world.balancer.url)).json(update);
+        post.header(contract::webhook::SECRET_HEADER, &secret).send().await.unwrap()
+    };
+    assert!(deliver(&late).await.status().is_success());
     assert_eq!(picture(&user, &next(&user).await).await.width(), 360);
+
+    // The same photo comes once more, under another number: it was answered.
+    world.empty(&world.work).await;
+    let mut again = late.clone();
+    again["update_id"] = 77_778.into();
+    assert!(deliver(&again).await.status().is_success());
+    world.empty(&world.work).await;
+    assert_eq!(world.calls("sendPhoto"), 2);
 }

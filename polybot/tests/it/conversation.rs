@@ -1,8 +1,10 @@
 //! What a user writes, and what comes back: two bot processes, deliveries to either in turn.
 
-use super::setting::{World, alike, colour_at, encoded, jpeg, next, picture, plain};
+use super::setting::{SOON, World, alike, colour_at, encoded, jpeg, next, picture, plain};
 use image::ImageFormat;
 use local::telegram::{Content, User};
+use polybot::store::{Store, chat::Kept};
+use teloxide::types::ChatId;
 
 const ORANGE: [u8; 3] = [230, 120, 20];
 
@@ -24,7 +26,7 @@ async fn texts_photos_files_buttons_and_commands() {
         edits(world.telegram.user(7, "Gil")),
         settings(world.telegram.user(8, "Hana").speaking("he")),
         undo(world.telegram.user(9, "Ida")),
-        groups(&world),
+        leaves(&world),
     );
     assert!(world.calls("setMyCommands") >= 2);
     assert_eq!(world.counted("polybot_updates_given_up_total").await, 0);
@@ -143,8 +145,11 @@ async fn edits(user: User) {
     assert!(says(&user).await.contains("Did you mean “rotate”?"));
     user.edit_caption(sent.id, "rotate").unwrap();
     assert_eq!(picture(&user, &next(&user).await).await.width(), 240);
-    // The same caption once more is no other wish; the text after it shows that nothing came between.
+    // The same caption once more is no other wish, nor is the first one; the text after it shows that nothing came between.
     user.edit_caption(sent.id, "rotate").unwrap();
+    let sent = user.send_photo(jpeg(320, 240, ORANGE), "gray").await.unwrap();
+    assert_eq!(picture(&user, &next(&user).await).await.width(), 320);
+    user.edit_caption(sent.id, "gray").unwrap();
     user.send_text("done").unwrap();
     assert_eq!(says(&user).await, "Your original message: done");
 }
@@ -162,7 +167,7 @@ async fn settings(user: User) {
     user.send_text("/help").unwrap();
     assert!(says(&user).await.starts_with("I filter photos"));
     user.send_text("/cancel").unwrap();
-    assert_eq!(says(&user).await, "Nothing is waiting.");
+    assert_eq!(says(&user).await, "No album is waiting.");
 }
 
 async fn undo(user: User) {
@@ -173,6 +178,17 @@ async fn undo(user: User) {
     // A filter said in reply to a photo applies to that photo.
     user.reply(&rotated, "resize 50%").unwrap();
     assert_eq!(picture(&user, &next(&user).await).await.width(), 120);
+    // What begins like one and cannot be followed is explained; talk is not.
+    for (text, says_so) in [
+        ("predict, blur 5", "predict has to be the last step"),
+        ("concat, concat", "only once"),
+        ("gray, gray, gray, gray, gray, gray, gray, gray, gray", "At most 8 steps"),
+        ("so, so, so, so, so, so, so, so, so", "Your original message"),
+    ] {
+        user.reply(&rotated, text).unwrap();
+        let said = says(&user).await;
+        assert!(said.contains(says_so), "{text}: {said}");
+    }
     user.send_text("/undo").unwrap();
     assert_eq!(picture(&user, &next(&user).await).await.width(), 240);
     user.send_text("/undo").unwrap();
@@ -182,17 +198,8 @@ async fn undo(user: User) {
     assert!(says(&user).await.contains("nothing to go back to"));
 }
 
-async fn groups(world: &World) {
-    world.telegram.group(-77, "Friends");
-    let user = world.telegram.user(10, "Jon").in_group(-77);
-    user.send_photo(jpeg(320, 240, ORANGE), "rotate").await.unwrap();
-    assert_eq!(picture(&user, &next(&user).await).await.width(), 240);
-    // What is known of the group goes with it to its new id.
-    world.telegram.migrate(-77, -1_000_077).unwrap();
-    let user = world.telegram.user(10, "Jon").in_group(-1_000_077);
-    user.send_photo(jpeg(320, 240, ORANGE), "gray").await.unwrap();
-    next(&user).await;
-    // Another user, who blocks the bot: no error, and nothing is tried again.
+async fn leaves(world: &World) {
+    // A user who blocks the bot: no error, and nothing is tried again.
     let leaver = world.telegram.user(11, "Kim");
     leaver.send_text("hello").unwrap();
     next(&leaver).await;
@@ -201,4 +208,15 @@ async fn groups(world: &World) {
     leaver.block().unwrap();
     world.telegram.release(local::telegram::Order::AsQueued);
     world.telegram.settled().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn undo_finds_what_instances_sent_at_the_same_time() {
+    let world = World::without_bots().await;
+    let store = || Store::new(world.dynamodb.clone(), "chats".into(), SOON);
+    let files: Vec<Kept> = (0..8).map(|i| Kept::Photo(format!("photo-{i}"))).collect();
+    let pushes = files.iter().map(|file| async { store().push_undo(ChatId(1), std::slice::from_ref(file)).await });
+    assert!(futures::future::join_all(pushes).await.iter().all(Result::is_ok));
+    let stack = store().undo_stack(ChatId(1)).await.unwrap();
+    assert!(files.iter().all(|file| stack.contains(file)), "{stack:?}");
 }

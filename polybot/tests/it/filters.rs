@@ -41,7 +41,7 @@ fn rgba(picture: &Picture) -> RgbaImage {
 fn golden(name: &str, picture: &Picture, tolerance: u8) {
     let path = format!("{}/tests/golden/{name}.png", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        let file = write::document(picture.clone(), ImageFormat::Png).unwrap();
+        let file = write::document(picture, ImageFormat::Png).unwrap();
         std::fs::write(&path, file.bytes).unwrap();
     }
     let wanted = rgba(&read::read(&std::fs::read(&path).unwrap()).unwrap().picture);
@@ -217,7 +217,7 @@ proptest! {
         if let Ok(result) = filter.apply(picture, seed) {
             prop_assert!(result.width() <= MAX_SIDE && result.width() * result.height() <= MAX_PIXELS);
             prop_assert!(write::photo(result.clone()).is_ok());
-            let document = write::document(result.clone(), ImageFormat::Png).unwrap();
+            let document = write::document(&result, ImageFormat::Png).unwrap();
             prop_assert_eq!(rgba(&read::read(&document.bytes).unwrap().picture), rgba(&result));
         }
     }

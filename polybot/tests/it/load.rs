@@ -51,7 +51,9 @@ async fn call(State(items): State<Items>, headers: HeaderMap, body: String) -> (
             let expression = request["UpdateExpression"].as_str().unwrap();
             let (set, add) = expression.split_once(" ADD ").unwrap_or((expression, ""));
             for (name, value) in set.trim_start_matches("SET ").split(", ").filter_map(|part| part.split_once(" = ")) {
-                item.insert(name.to_owned(), request["ExpressionAttributeValues"][value].clone());
+                if let Some(value) = request["ExpressionAttributeValues"].get(value) {
+                    item.insert(name.to_owned(), value.clone());
+                }
             }
             if let Some((name, value)) = add.split_once(' ') {
                 item.insert(name.to_owned(), request["ExpressionAttributeValues"][value].clone());

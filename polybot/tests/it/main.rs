@@ -12,10 +12,12 @@
 mod albums;
 mod conversation;
 mod filters;
+mod groups;
 mod kills;
 mod load;
 mod pictures;
 mod predictions;
 mod random;
 mod setting;
+mod trouble;
 mod webhook;

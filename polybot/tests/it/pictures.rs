@@ -8,6 +8,7 @@ use polybot::picture::{
     write::{self, SentAs},
 };
 use proptest::prelude::*;
+use rand::{RngCore, SeedableRng};
 use std::io::Cursor;
 
 fn file(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
@@ -105,9 +106,25 @@ fn what_is_no_picture_gets_a_clear_answer() {
     assert_eq!(read(b""), Err(ReadError::Unknown));
     assert_eq!(read(b"%PDF-1.7 not a picture at all"), Err(ReadError::Unknown));
     assert_eq!(read(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"), Err(ReadError::Heic));
-    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif] {
+    for format in [ImageFormat::Png, ImageFormat::WebP, ImageFormat::Gif, ImageFormat::Jpeg] {
         let whole = file(&photo(), format);
         assert!(matches!(read(&whole[..whole.len() / 2]), Err(ReadError::Damaged(_))), "{format:?}");
+    }
+}
+
+#[test]
+fn a_jpeg_ends_with_its_marker_whatever_follows_it() {
+    let whole = file(&photo(), ImageFormat::Jpeg);
+    // As phones append a film to a photo.
+    assert!(read(&[whole.as_slice(), b"and a film"].concat()).is_ok());
+    // A small picture in the header has an end of its own, which is not that of the picture.
+    let small = [b"\xff\xe1\0\x06tiny".as_slice().to_owned(), whole[2..].to_vec()].concat();
+    let mut with_small = [b"\xff\xd8".as_slice(), &small].concat();
+    with_small[8..10].copy_from_slice(b"\xff\xd9");
+    assert!(read(&with_small).is_ok());
+    for bytes in [&whole[..whole.len() - 2], &whole[..whole.len() - 9], &with_small[..with_small.len() - 2]] {
+        assert!(matches!(read(bytes), Err(ReadError::Damaged(_))));
+        assert!(matches!(size(bytes), Err(ReadError::Damaged(_))));
     }
 }
 
@@ -145,14 +162,26 @@ fn a_photo_respects_the_limits_of_send_photo() {
 }
 
 #[test]
+fn a_document_that_telegram_would_not_take_becomes_a_jpeg() {
+    // Noise: nothing that a format without loss could save.
+    let mut random = rand::rngs::StdRng::seed_from_u64(1);
+    let mut noise = vec![0; 4200 * 4200 * 4];
+    random.fill_bytes(&mut noise);
+    noise.chunks_exact_mut(4).for_each(|pixel| pixel[3] = 255);
+    let file = write::document(&Picture::Rgb(Raster::new(4200, 4200, noise)), ImageFormat::Png).unwrap();
+    assert_eq!((file.format, file.sent_as), (ImageFormat::Jpeg, SentAs::LossyDocument));
+    assert!(file.bytes.len() <= write::FILE_BYTES && size(&file.bytes) == Ok((4200, 4200)));
+}
+
+#[test]
 fn a_document_keeps_its_format_and_its_opacity() {
     for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::WebP] {
-        let file = write::document(sample(), format).unwrap();
+        let file = write::document(&sample(), format).unwrap();
         assert_eq!((file.format, read(&file.bytes).unwrap().format), (format, format));
     }
     let clear = Picture::Rgba(Raster::filled(4, 4, [1, 2, 3, 4]));
     for format in [ImageFormat::Png, ImageFormat::Jpeg, ImageFormat::Bmp] {
-        let file = write::document(clear.clone(), format).unwrap();
+        let file = write::document(&clear, format).unwrap();
         assert_eq!(read(&file.bytes).unwrap().picture, clear, "{format:?}");
     }
 }

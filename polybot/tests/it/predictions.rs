@@ -1,6 +1,7 @@
 //! Detection, with the test in the detector's place.
 
 use super::setting::{SOON, World, jpeg, plain};
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use contract::{Outcome, result::Failure};
 use local::telegram::User;
 use std::collections::HashSet;
@@ -17,16 +18,22 @@ async fn answered(user: &User) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_photo_becomes_a_job_and_the_answer_replaces_the_progress_message() {
     let world = World::new().await;
+    // As the controller makes it: what is deleted stays as a version.
+    let versioned = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    let put = world.s3.put_bucket_versioning().bucket("pictures").versioning_configuration(versioned);
+    put.send().await.unwrap();
     let user = world.telegram.user(1, "Ada");
     let sent = user.send_photo(jpeg(320, 240, ORANGE), "predict 0.4").await.unwrap();
     let progress = user.next_message(SOON).await.unwrap();
     assert_eq!((progress.text(), progress.reply_to), ("Looking at the picture…", Some(sent.id)));
     let job = world.job().await;
     assert_eq!((job.chat_id, i64::from(job.message_id), job.confidence), (1, sent.id, Some(0.4)));
-    assert_eq!((job.reply_id.map(i64::from), job.key), (Some(progress.id), format!("images/1/{}.jpg", sent.id)));
+    assert_eq!(
+        (job.reply_id.map(i64::from), job.key.clone()),
+        (Some(progress.id), format!("images/1/{}-{}.jpg", sent.id, &job.prediction_id[..8]))
+    );
 
     // The same answer three times, and one that nobody can read between them.
-    let job = contract::Job { key: format!("images/1/{}.jpg", sent.id), ..job };
     world.detect(&job).await;
     world.answer(&job, Outcome::Done).await;
     world.send_result("{ this is no result").await;
@@ -64,7 +71,8 @@ async fn a_photo_becomes_a_job_and_the_answer_replaces_the_progress_message() {
     assert_eq!(user.message(progress.id).unwrap().edits, 1);
     assert_eq!((world.calls("editMessageMedia"), world.calls("sendPhoto")), (1, 1));
 
-    // Everything of this chat goes, and nothing of another's.
+    // Everything of this chat goes, what was deleted before included, and nothing of another's.
+    world.s3.delete_object().bucket("pictures").key(&job.key).send().await.unwrap();
     let other = world.telegram.user(2, "Bert");
     other.send_photo(jpeg(32, 24, ORANGE), "predict").await.unwrap();
     let others = world.job().await;
@@ -74,8 +82,9 @@ async fn a_photo_becomes_a_job_and_the_answer_replaces_the_progress_message() {
     user.tap(asked.id, "Delete everything").unwrap();
     let done = user.edited(asked.id, 1).await.unwrap();
     assert!(done.text().contains("is deleted"));
-    let objects = world.s3.list_objects_v2().bucket("pictures").send().await.unwrap().contents.unwrap_or_default();
-    let keys: HashSet<_> = objects.into_iter().filter_map(|o| o.key).collect();
+    let kept = world.s3.list_object_versions().bucket("pictures").send().await.unwrap();
+    let keys: HashSet<_> = kept.versions.unwrap_or_default().into_iter().filter_map(|version| version.key).collect();
+    assert!(kept.delete_markers.unwrap_or_default().is_empty());
     assert_eq!(keys, HashSet::from([others.key.clone(), format!("predicted/2/{}.jpg", others.prediction_id)]));
     let left = world.dynamodb.scan().table_name("predictions").send().await.unwrap();
     assert_eq!(left.items().len(), 1);
