@@ -35,7 +35,7 @@ pub enum Command {
         /// Pictures looked at at once; one a core where absent.
         #[arg(long)]
         streams: Option<usize>,
-        /// How tract is set up, with --backend tract: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
+        /// How tract is set up, of use with --backend tract only: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
         #[arg(long, default_value = "auto")]
         tuning: Tuning,
         /// What runs the model.
@@ -134,7 +134,7 @@ pub struct DetectArgs {
     /// Overlap above which the better of two boxes of a class stays, 0 to 1.
     #[arg(long, default_value_t = 0.45, value_parser = part)]
     pub iou: f32,
-    /// How tract is set up, with --backend tract: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
+    /// How tract is set up, of use with --backend tract only: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
     #[arg(long, default_value = "off")]
     pub tuning: Tuning,
     /// Only these classes, by name, separated by commas.
@@ -163,7 +163,7 @@ pub struct BenchArgs {
     /// Pictures at once for the throughput; 0 leaves that out.
     #[arg(long, default_value_t = 2)]
     pub streams: usize,
-    /// How tract is set up, with --backend tract: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
+    /// How tract is set up, of use with --backend tract only: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
     #[arg(long, default_value = "auto")]
     pub tuning: Tuning,
     /// Print JSON.

@@ -17,6 +17,8 @@ use tracing_subscriber::EnvFilter;
 pub fn start_log(cli: &Cli) {
     let filter = EnvFilter::try_new(&cli.log).unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Told on standard error too, which panics where nobody reads that any more: a job would die of it.
+    let log = log.log_internal_errors(false);
     if cli.log_format == "json" { log.json().init() } else { log.init() }
 }
 
@@ -40,8 +42,11 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let config = Config { engine: engine.options(), ..Config::read(|name| std::env::var(name).ok())? };
             tune(&engine, &tuning, &config.model)?;
             let streams = streams.unwrap_or_else(cores).max(1);
-            tokio::runtime::Runtime::new()?.block_on(worker::run(config, streams, Duration::from_secs(deadline)))?;
-            Ok(ExitCode::SUCCESS)
+            let runtime = tokio::runtime::Runtime::new()?;
+            let worked = runtime.block_on(worker::run(config, streams, Duration::from_secs(deadline)));
+            // A model that is still being loaded, or a picture that was given back, is not waited for.
+            runtime.shutdown_background();
+            worked.map(|()| ExitCode::SUCCESS)
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Config {
     pub engine: Options,
     /// The Auto Scaling group that this instance belongs to; none on a laptop.
     pub scaling_group: Option<String>,
+    /// The group's launch hook.
+    pub launch_hook: Option<String>,
     /// The group's termination hook.
     pub termination_hook: Option<String>,
 }
@@ -73,6 +75,7 @@ impl Config {
             engine: Options::default(),
             listen: Self::listen(&variable)?,
             scaling_group: get(env::SCALING_GROUP),
+            launch_hook: get(env::LAUNCH_HOOK),
             termination_hook: get(env::TERMINATION_HOOK),
         })
     }

@@ -1,10 +1,12 @@
 //! The worker's place in its Auto Scaling group: it learns that its instance is about to go, tells the group while a job is in work
-//! so that another instance is taken, and completes the termination hook when it holds nothing any more.
+//! so that another instance is taken, and completes the group's hooks: that of the launch when it is ready for jobs, that of the
+//! termination when it holds nothing any more.
 //!
 //! Without a group (a laptop) there is nothing of this: the worker then stops on a signal only.
 
 use anyhow::Context;
 use aws_config::imds::{self, client::error::ImdsError};
+use aws_sdk_autoscaling::error::ProvideErrorMetadata;
 use std::time::Duration;
 use tokio::{sync::watch, time::sleep};
 
@@ -46,23 +48,41 @@ enum Notice {
     Interruption,
 }
 
+/// What came of the completion of a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hook {
+    Completed,
+    /// The group does not wait for it: not yet, or not any more.
+    NotWaitedFor,
+    Failed,
+}
+
 /// An instance of an Auto Scaling group.
 #[derive(Debug)]
 pub struct Fleet {
     imds: imds::Client,
     autoscaling: aws_sdk_autoscaling::Client,
     group: String,
-    hook: Option<String>,
+    hooks: Hooks,
     instance: String,
 }
 
+/// Names of the group's hooks, where it has them.
+#[derive(Debug)]
+pub struct Hooks {
+    /// On instances that come.
+    pub launch: Option<String>,
+    /// On instances that the group takes away.
+    pub termination: Option<String>,
+}
+
 impl Fleet {
-    /// Asks the metadata which instance this is. `hook` is the name of the group's termination hook, if it has one.
-    pub async fn join(aws: &aws_config::SdkConfig, group: String, hook: Option<String>) -> anyhow::Result<Self> {
+    /// Asks the metadata which instance this is.
+    pub async fn join(aws: &aws_config::SdkConfig, group: String, hooks: Hooks) -> anyhow::Result<Self> {
         let imds = imds::Client::builder().build();
         let instance = imds.get("/latest/meta-data/instance-id").await;
         let instance = instance.context("the instance metadata does not tell which instance this is")?.into();
-        Ok(Self { imds, autoscaling: aws_sdk_autoscaling::Client::new(aws), group, hook, instance })
+        Ok(Self { imds, autoscaling: aws_sdk_autoscaling::Client::new(aws), group, hooks, instance })
     }
 
     /// Raises the wish to [`Wish::Drain`] as soon as the instance is about to go. Comes back then.
@@ -146,7 +166,7 @@ impl Fleet {
         loop {
             // Looked at once more when told to end: the signal may be the first that is heard of a termination.
             let ends = *wish.borrow() == Wish::End;
-            if self.terminates().await && self.complete().await || ends {
+            if self.terminates().await && self.complete_termination().await || ends {
                 return;
             }
             // A process that is to end meanwhile is not held up.
@@ -154,20 +174,44 @@ impl Fleet {
         }
     }
 
-    async fn complete(&self) -> bool {
-        let Some(hook) = &self.hook else { return true };
+    async fn complete_termination(&self) -> bool {
+        match &self.hooks.termination {
+            Some(hook) => self.complete(hook).await == Hook::Completed,
+            None => true,
+        }
+    }
+
+    /// Completes the launch hook, now that the worker is ready for jobs. A worker that was started again finds it completed.
+    pub async fn arrive(&self) {
+        let Some(hook) = &self.hooks.launch else { return };
+        // Without an answer the group gives the instance up, so a call that fails is worth a minute.
+        for _ in 0..12 {
+            if self.complete(hook).await != Hook::Failed {
+                return;
+            }
+            sleep(EVERY).await;
+        }
+    }
+
+    async fn complete(&self, hook: &str) -> Hook {
         let call = self.autoscaling.complete_lifecycle_action().auto_scaling_group_name(&self.group);
         let call = call.lifecycle_hook_name(hook).instance_id(&self.instance).lifecycle_action_result("CONTINUE");
         match call.send().await {
-            Ok(_) => tracing::info!(instance = self.instance, "the termination hook is completed"),
+            Ok(_) => {
+                tracing::info!(instance = self.instance, hook, "the hook is completed");
+                Hook::Completed
+            }
+            Err(error) if error.code() == Some("ValidationError") => {
+                tracing::info!(instance = self.instance, hook, "the group does not wait for the hook");
+                Hook::NotWaitedFor
+            }
             Err(error) => {
-                // Without it the group waits until the hook times out: late, but nothing is lost.
+                // Without it the group waits until the hook times out.
                 let error = aws_smithy_types::error::display::DisplayErrorContext(&error);
-                tracing::warn!(%error, "the termination hook could not be completed");
-                return false;
+                tracing::warn!(%error, hook, "the hook could not be completed");
+                Hook::Failed
             }
         }
-        true
     }
 }
 

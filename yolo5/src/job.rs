@@ -128,6 +128,7 @@ fn look_at(detector: &Detector, bytes: &[u8], thresholds: &Thresholds) -> Result
     let begun = stage("read", begun);
     tracing::debug!("detects");
     let detections = detector.detect(&picture.pixels, thresholds).map_err(Fault::Run)?;
+    metrics::counter!("yolo5_images_total").increment(1);
     let begun = stage("detect", begun);
     draw::annotate(&mut picture.pixels, &detections);
     let (drawn, format) = picture.write(&picture.pixels);

@@ -53,10 +53,8 @@ impl Store {
     pub async fn get(&self, key: &str) -> Result<Object, StoreError> {
         let got = match self.s3.get_object().bucket(&self.bucket).key(key).send().await {
             Ok(got) => got,
-            // Some tools answer HEAD-like errors without a body; the status says the same.
-            Err(e) if e.code() == Some("NoSuchKey") || e.raw_response().is_some_and(|r| r.status().as_u16() == 404) => {
-                return Ok(Object::Missing);
-            }
+            // Not whatever is 404: a bucket that is missing is a mistake of ours, and the picture is there when that is mended.
+            Err(e) if e.code() == Some("NoSuchKey") => return Ok(Object::Missing),
             Err(e) => return Err(fault("S3 GetObject")(e)),
         };
         let mut body = got.body;

@@ -4,7 +4,7 @@
 //! process starts itself again with the fastest. It keeps its process id.
 
 use crate::cli::Tuning;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use std::{os::unix::process::CommandExt, path::Path, process::Command};
 
 /// Set in a process that has been started again.
@@ -29,25 +29,43 @@ pub fn ensure(tuning: &Tuning, model: &Path) -> anyhow::Result<()> {
     if *tuning == Tuning::Off || touched || std::env::var_os(DONE).is_some() {
         return Ok(());
     }
-    let kept = match tuning {
-        Tuning::File(path) => std::fs::read_to_string(path).ok(),
+    let file = match tuning {
+        Tuning::File(path) => Some(path),
         Tuning::Auto | Tuning::Off => None,
     };
-    let known = kept.and_then(|name| SETTINGS.into_iter().find(|(n, _)| *n == name.trim()));
-    let (name, setting) = match known {
-        Some(known) => known,
-        None => measure(model)?,
-    };
-    if let (Tuning::File(path), true) = (tuning, known.is_none()) {
-        std::fs::write(path, format!("{name}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+    let known = file.map_or(Ok(None), |path| kept(path))?;
+    let chosen = if known.is_some() { known } else { measure(model)? };
+    // A model that cannot be measured is told of by whoever loads it next.
+    let Some((name, setting)) = chosen else { return Ok(()) };
+    if let (Some(path), None) = (file, known) {
+        std::fs::write(path, format!("{name}\n"))
+            .with_context(|| format!("the setting of tract cannot be written to {}", path.display()))?;
     }
+    tracing::debug!(setting = name, "tract is set up");
     let mut again = Command::new(std::env::current_exe()?);
     again.args(std::env::args_os().skip(1)).env(DONE, name).envs(setting.iter().copied());
     Err(again.exec()).context("the program could not be started again")
 }
 
-/// The fastest setting.
-fn measure(model: &Path) -> anyhow::Result<(&'static str, Setting)> {
+/// The setting that a file names, if it is there and names any yet.
+fn kept(path: &Path) -> anyhow::Result<Option<(&'static str, Setting)>> {
+    let text = match std::fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e).with_context(|| format!("{} of --tuning cannot be read", path.display())),
+    };
+    match SETTINGS.into_iter().find(|(name, _)| *name == text) {
+        None if !text.is_empty() => bail!(
+            "{} of --tuning is there and names no setting of tract ({}); name another file, or delete it to have it measured",
+            path.display(),
+            SETTINGS.map(|(name, _)| name).join(", ")
+        ),
+        found => Ok(found),
+    }
+}
+
+/// The fastest setting, if any can be measured.
+fn measure(model: &Path) -> anyhow::Result<Option<(&'static str, Setting)>> {
     let mut best = None;
     let mut told = vec![];
     for (name, setting) in SETTINGS {
@@ -68,15 +86,15 @@ fn measure(model: &Path) -> anyhow::Result<(&'static str, Setting)> {
             ])
             .arg(model);
         let output = bench.env("RUST_LOG", "off").envs(setting.iter().copied()).output()?;
-        // A model that cannot be loaded is told by whoever loads it next.
-        let Ok(row) = serde_json::from_slice::<serde_json::Value>(&output.stdout) else { return Ok(SETTINGS[0]) };
+        let row: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let Some(time) = row["one_stream_ms"].as_f64() else { continue };
         told.push(format!("{name} {time:.0} ms"));
         if best.is_none_or(|(least, _)| time < least) {
             best = Some((time, (name, setting)));
         }
     }
-    let (_, (name, setting)) = best.context("no setting could be measured")?;
-    tracing::info!(fastest = name, "measured: {}", told.join(", "));
-    Ok((name, setting))
+    Ok(best.map(|(_, (name, setting))| {
+        tracing::info!(fastest = name, "measured: {}", told.join(", "));
+        (name, setting)
+    }))
 }

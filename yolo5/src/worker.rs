@@ -3,16 +3,17 @@
 
 use crate::{
     config::Config,
-    drain::{Fleet, Wish},
+    drain::{Fleet, Hooks, Wish},
     job::{Workshop, answer},
     model::Detector,
     queue::Queues,
     store::{Store, StoreError},
 };
 use anyhow::Context;
+use aws_config::{BehaviorVersion, timeout::TimeoutConfig};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use axum::{Router, routing::get};
-use contract::{Job, Outcome, result::Failure};
+use contract::{Answer, Job, Outcome, result::Failure};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use std::{
     sync::Arc,
@@ -25,23 +26,76 @@ use tokio::{
 
 /// How long an answer that is on its way may take when everything else has been given back.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long AWS may keep silent: longer than the long poll, and short enough that no job hangs on a peer that never answers.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// Runs until the process is asked to stop. `deadline` is how long jobs in hand may take from the wish to drain or to end until they
 /// are given back to the queue.
 pub async fn run(config: Config, streams: usize, deadline: Duration) -> anyhow::Result<()> {
+    // Before all that takes time: the first process of a container is ended only by signals that it handles.
+    let (raise, mut wish) = watch::channel(Wish::Work);
+    end_on_signal(raise.clone())?;
     let seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0];
     let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)?;
     let recorder = builder.build_recorder();
     let prometheus = recorder.handle();
     metrics::set_global_recorder(recorder).context("metrics")?;
 
+    let listen = config.listen;
+    let (worker, fleet) = tokio::select! {
+        started = start(config, streams, deadline) => started?,
+        _ = wish.wait_for(|wish| *wish == Wish::End) => return Ok(()),
+    };
+    if let Some(fleet) = fleet.clone() {
+        fleet.look(&raise).await;
+        let in_work = worker.busy.subscribe();
+        tokio::spawn({
+            let fleet = fleet.clone();
+            async move { fleet.watch(&raise).await }
+        });
+        tokio::spawn(async move { fleet.protect(in_work).await });
+    }
+
+    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let listen = listener.local_addr()?;
+    let routes = Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/metrics", get(move || async move { prometheus.render() }));
+    let mut heard = wish.clone();
+    let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
+        drop(heard.wait_for(|wish| *wish == Wish::End).await);
+    });
+    let server = tokio::spawn(async move { server.await });
+    tracing::info!(%listen, "ready for jobs");
+    if let Some(fleet) = &fleet {
+        tokio::select! {
+            () = fleet.arrive() => {}
+            _ = wish.wait_for(|wish| *wish > Wish::Work) => {}
+        }
+    }
+    worker.take_jobs(streams, wish.clone()).await;
+    if let Some(fleet) = fleet {
+        fleet.let_go(&mut wish).await;
+    }
+    // Drained, but not told to end: an end of one's own would only be undone by whoever keeps the process running.
+    server.await??;
+    Ok(())
+}
+
+/// Loads the model and finds the worker's place: its queues, and its group if it belongs to one.
+async fn start(
+    config: Config,
+    streams: usize,
+    deadline: Duration,
+) -> anyhow::Result<(Arc<Worker>, Option<Arc<Fleet>>)> {
     let (path, engine) = (config.model.clone(), config.engine);
     let begun = Instant::now();
     let detector = tokio::task::spawn_blocking(move || Detector::open(&path, &engine)).await??;
     tracing::info!(model = %config.model.display(), seconds = begun.elapsed().as_secs_f64(), streams, runner = detector.runner(), "model loaded");
     metrics::gauge!("yolo5_model_info", "path" => config.model.display().to_string()).set(1.0);
 
-    let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
+    let timeouts = TimeoutConfig::builder().read_timeout(SILENCE).build();
+    let aws = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts).load().await;
     let path_style = aws.endpoint_url().is_some();
     let s3 = aws_sdk_s3::config::Builder::from(&aws).force_path_style(path_style).build();
     let sqs = aws_sdk_sqs::Client::new(&aws);
@@ -54,44 +108,16 @@ pub async fn run(config: Config, streams: usize, deadline: Duration) -> anyhow::
     let permits = Arc::new(Semaphore::new(streams));
     let workshop = Workshop { store, detector: Arc::new(detector), streams: permits, confidence: config.confidence };
     let queues = Queues::open(sqs, config.identify_queue, config.results_queue).await?;
-    let (busy, in_work) = watch::channel(0);
-    let worker = Arc::new(Worker { queues, workshop, image_prefix: config.image_prefix, deadline, busy });
-
-    let (raise, mut wish) = watch::channel(Wish::Work);
-    end_on_signal(raise.clone())?;
+    let (busy, _) = watch::channel(0);
+    let worker = Worker { queues, workshop, image_prefix: config.image_prefix, deadline, busy };
     let fleet = match config.scaling_group {
-        Some(group) => Some(Arc::new(Fleet::join(&aws, group, config.termination_hook).await?)),
+        Some(group) => {
+            let hooks = Hooks { launch: config.launch_hook, termination: config.termination_hook };
+            Some(Arc::new(Fleet::join(&aws, group, hooks).await?))
+        }
         None => None,
     };
-    if let Some(fleet) = fleet.clone() {
-        fleet.look(&raise).await;
-        tokio::spawn({
-            let fleet = fleet.clone();
-            async move { fleet.watch(&raise).await }
-        });
-        tokio::spawn(async move { fleet.protect(in_work).await });
-    }
-
-    let listener = tokio::net::TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", config.listen))?;
-    let listen = listener.local_addr()?;
-    let routes = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/metrics", get(move || async move { prometheus.render() }));
-    let mut heard = wish.clone();
-    let server = axum::serve(listener, routes).with_graceful_shutdown(async move {
-        drop(heard.wait_for(|wish| *wish == Wish::End).await);
-    });
-    let server = tokio::spawn(async move { server.await });
-    tracing::info!(%listen, "ready for jobs");
-    worker.take_jobs(streams, wish.clone()).await;
-    if let Some(fleet) = fleet {
-        fleet.let_go(&mut wish).await;
-    }
-    // Drained, but not told to end: an end of one's own would only be undone by whoever keeps the process running.
-    server.await??;
-    Ok(())
+    Ok((Arc::new(worker), fleet))
 }
 
 /// Raises the wish to [`Wish::End`] on SIGTERM and Ctrl-C.
@@ -228,13 +254,12 @@ impl Worker {
                 return if self.queues.delete(message).await.is_ok() { "unreadable" } else { "retried" };
             }
         };
+        // Whatever happens to it now, nobody receives it again.
+        let last = self.queues.most_receives.is_some_and(|most| receives >= u64::from(most));
         // Given back before its answer is sent or not at all, or else it would be answered twice.
         let worked = tokio::select! {
-            worked = self.workshop.work(&job) => worked,
-            () = async { drop(given_back.wait_for(|given_back| *given_back).await) } => {
-                drop(self.queues.hide(message, 0).await);
-                return "given back";
-            }
+            worked = self.workshop.work(&job) => worked.map_err(Some),
+            _ = given_back.wait_for(|given_back| *given_back) => Err(None),
         };
         let (answer, end) = match worked {
             Ok(answer) => {
@@ -245,31 +270,54 @@ impl Worker {
                 };
                 (answer, end)
             }
-            Err(error) => {
-                let last = self.queues.most_receives.is_some_and(|most| receives >= u64::from(most));
-                tracing::warn!(prediction = job.prediction_id, %error, receives, last, "the job did not work this time");
+            Err(why) => {
+                if let Some(error) = &why {
+                    tracing::warn!(prediction = job.prediction_id, %error, receives, last, "the job did not work this time");
+                }
                 if last {
                     // The user is told; the job goes to the dead-letter queue for people to look at.
-                    drop(self.queues.send(&answer(&job, Outcome::Failed(Failure::Internal))).await);
+                    let failure = answer(&job, Outcome::Failed(Failure::Internal));
+                    if let Err(error) = self.send(&failure, last, given_back).await {
+                        tracing::error!(prediction = job.prediction_id, %error, "a job was given up, and its user not told");
+                    }
                 }
-                // Sooner than its time-out, later each time.
-                let wait = if last { 0 } else { 2_i32.pow(u32::try_from(receives).unwrap_or(6).min(6)) };
+                let (wait, end) = match why {
+                    _ if last => (0, "given up"),
+                    // Sooner than its time-out, later each time.
+                    Some(_) => (2_i32.pow(u32::try_from(receives).unwrap_or(6).min(6)), "retried"),
+                    None => (0, "given back"),
+                };
                 drop(self.queues.hide(message, wait.min(self.queues.visibility)).await);
-                return if last { "given up" } else { "retried" };
+                return end;
             }
         };
         let sent = async {
-            self.queues.send(&answer).await?;
+            self.send(&answer, last, given_back).await?;
             // Last of all: until here everything can be repeated.
             self.queues.delete(message).await
         };
         match sent.await {
             Ok(()) => end,
             Err(error) => {
-                tracing::warn!(prediction = job.prediction_id, %error, "the answer was not sent or the job not deleted; it comes back");
+                tracing::warn!(prediction = job.prediction_id, %error, last, "the answer was not sent or the job not deleted; it comes back");
                 drop(self.queues.hide(message, 2).await);
                 "retried"
             }
+        }
+    }
+
+    /// Sends an answer. That of a `last` receive again and again, until the job is given back: no other worker will.
+    async fn send(&self, answer: &Answer, last: bool, mut given_back: watch::Receiver<bool>) -> Result<(), StoreError> {
+        let mut wait = Duration::from_secs(1);
+        loop {
+            let sent = self.queues.send(answer).await;
+            let Err(error) = &sent else { return sent };
+            if !last || *given_back.borrow() {
+                return sent;
+            }
+            tracing::warn!(prediction = answer.prediction_id, %error, "the answer was not sent; trying again");
+            drop(tokio::time::timeout(wait, given_back.wait_for(|given_back| *given_back)).await);
+            wait = (wait * 2).min(SILENCE);
         }
     }
 }

@@ -47,8 +47,12 @@ def main():
         source = pathlib.Path(sys.argv[2]) if len(sys.argv) == 3 else download(folder)
         try:
             made = graph.model(*pt.convolutions(source))
-        except (pt.Wrong, ValueError, KeyError, OSError) as error:
-            sys.exit(f"error: {source.name} is no checkpoint of YOLOv5 v6 or v7, size n or s: {error}")
+        except OSError as error:
+            sys.exit(f"error: {source} cannot be read: {error.strerror or error}")
+        except Exception as error:
+            # A file of another kind may end in any of them: no zip, no pickle, one of other objects.
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            sys.exit(f"error: {source} is no checkpoint of YOLOv5 v6 or v7, size n or s ({why}); give the .pt of such a model")
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_suffix(".part")
     onnx.save(made, part)

@@ -7,12 +7,13 @@ nano.onnx      YOLOv5n with made-up weights, by way of a checkpoint (nano.pt)
 classes.onnx   a network of another data set: twenty classes
 gray.onnx      a network of another input: one channel
 
-Checkpoints that lie about what they hold have to be refused, and are: one line each.
+Checkpoints that lie about what they hold have to be refused, and are, and so are files that are none: one line each.
 """
 
 import collections
 import pathlib
 import pickle
+import subprocess
 import sys
 import types
 import zipfile
@@ -162,6 +163,21 @@ def refused(path, tensors, what, broken):
     sys.exit(f"error: a checkpoint with {what} was read")
 
 
+def told(path, what):
+    """The program ends in one line about a file that is no checkpoint."""
+    program = pathlib.Path(__file__).with_name("model.py")
+    ended = subprocess.run([sys.executable, program, path.with_suffix(".onnx"), path], capture_output=True, text=True)
+    lines = ended.stderr.splitlines()
+    if ended.returncode != 1 or len(lines) != 1 or not lines[0].startswith(f"error: {path} "):
+        sys.exit(f"error: {what} ended in {ended.returncode}: {ended.stderr}")
+    print(f"refused, {what}: {lines[0]}")
+
+
+def archive(path, pickled):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.pkl", pickled)
+
+
 def main():
     path, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     official = onnx.load(path)
@@ -186,6 +202,16 @@ def main():
     refused(bad, small, "strides beyond the storage", lambda s: Tensor(s, (2, 2), (s.data.size, 1)))
     refused(bad, small, "a negative offset", lambda s: Tensor(s, (2,), offset=-4))
     refused(bad, small, "negative strides", lambda s: Tensor(s, (2,), (-1,)))
+
+    told(folder / "none.pt", "no file")
+    bad.write_text("<html>404</html>")
+    told(bad, "no archive")
+    for pickled, what in ((b"hello", "no pickle"), (b"", "an empty pickle"), (pickle.dumps([]), "a pickle of a list"),
+                          (pickle.dumps({"model": None}), "a pickle without a network")):
+        archive(bad, pickled)
+        told(bad, what)
+    checkpoint(bad, small[:-1])
+    told(bad, "a network of one convolution less")
 
 
 main()

@@ -9,11 +9,12 @@ use crate::{
     picture::{Picture, extension},
 };
 use anyhow::{Context, bail};
+use image::{ImageFormat, ImageReader};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{IsTerminal, Read},
+    io::{self, BufReader, ErrorKind, IsTerminal, Read},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -21,6 +22,10 @@ use std::{
 
 /// Extensions that are taken from a folder.
 const EXTENSIONS: [&str; 7] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "jfif"];
+/// What follows a picture's name in that of the same picture with boxes.
+const DETECTED: &str = "-detected";
+/// What follows it in that of its label file.
+const LABELS: &str = ".txt";
 
 /// A picture to look at.
 enum Source {
@@ -38,52 +43,104 @@ impl Source {
             Self::Wrong(name, _) => name.clone(),
         }
     }
+
     fn read(&self) -> Result<Vec<u8>, String> {
-        match self {
-            Self::File(path) => fs::read(path).map_err(|e| e.to_string()),
+        let read = match self {
+            Self::File(path) => fs::read(path),
             Self::Stdin => {
                 let mut bytes = vec![];
-                std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| e.to_string())?;
-                Ok(bytes)
+                io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
             }
-            Self::Wrong(_, why) => Err(why.clone()),
+            Self::Wrong(_, why) => return Err(why.clone()),
+        };
+        read.map_err(|e| unreadable(&e))
+    }
+
+    /// The formats that it may be in, before it is looked at.
+    fn formats(&self) -> Vec<ImageFormat> {
+        let guess =
+            |path| ImageReader::new(BufReader::new(fs::File::open(path).ok()?)).with_guessed_format().ok()?.format();
+        match self {
+            Self::File(path) if path.is_file() => guess(path).into_iter().collect(),
+            // Such as a pipe, which is read only once.
+            Self::File(_) | Self::Stdin => vec![ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::WebP],
+            Self::Wrong(..) => vec![],
         }
+    }
+}
+
+/// Why something cannot be read, and how to mend it.
+fn unreadable(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => "no such file".to_owned(),
+        ErrorKind::PermissionDenied => {
+            format!("it may not be read ({error}); let this user read it and enter the folders on the way to it")
+        }
+        _ => format!("it cannot be read ({error}); mend that or leave it out"),
     }
 }
 
 /// The pictures that the arguments name, in order, each once.
 fn sources(paths: &[String]) -> Vec<Source> {
     let mut seen = BTreeSet::new();
-    let mut all = vec![];
-    let wrong = |path: &str, why: &str| Source::Wrong(path.to_owned(), why.to_owned());
-    for path in paths {
-        if path == "-" {
-            all.push(Source::Stdin);
-            continue;
-        }
-        let given = Path::new(path);
-        let mut found: Vec<PathBuf> = if given.is_dir() {
-            let entries = fs::read_dir(given).map(|d| d.filter_map(Result::ok).map(|e| e.path()).collect::<Vec<_>>());
-            match entries {
-                Ok(entries) => entries.into_iter().filter(|p| p.is_file() && looks_like_picture(p)).collect(),
-                Err(e) => {
-                    all.push(wrong(path, &e.to_string()));
-                    continue;
+    let mut all: Vec<_> =
+        paths.iter().flat_map(|path| if path == "-" { vec![Source::Stdin] } else { named(path) }).collect();
+    all.retain(|source| match source {
+        Source::File(path) => seen.insert(absolute(path)),
+        Source::Stdin | Source::Wrong(..) => true,
+    });
+    all
+}
+
+/// The pictures that one argument names, and what of it cannot be one.
+fn named(path: &str) -> Vec<Source> {
+    let given = Path::new(path);
+    let wrong = |at: &Path, why: String| Source::Wrong(at.display().to_string(), why);
+    let (mut found, mut all) = (vec![], vec![]);
+    match fs::metadata(given) {
+        Ok(about) if !about.is_dir() => return vec![Source::File(given.to_owned())],
+        Ok(_) => match folder(given) {
+            Ok(pictures) if pictures.is_empty() => all.push(wrong(given, "no pictures in this folder".to_owned())),
+            Ok(pictures) => found = pictures,
+            Err(e) => all.push(wrong(given, unreadable(&e))),
+        },
+        Err(error) => {
+            for entry in glob::glob(path).into_iter().flatten() {
+                match entry {
+                    Ok(path) if path.is_file() => found.push(path),
+                    Ok(_) => {}
+                    Err(e) => all.push(wrong(e.path(), unreadable(e.error()))),
                 }
             }
-        } else if given.exists() {
-            vec![given.to_owned()]
-        } else {
-            glob::glob(path).map(|g| g.filter_map(Result::ok).filter(|p| p.is_file()).collect()).unwrap_or_default()
-        };
-        if found.is_empty() {
-            let why = if given.is_dir() { "no pictures in this folder" } else { "no such file" };
-            all.push(wrong(path, why));
+            if found.is_empty() && all.is_empty() {
+                all.push(wrong(given, unreadable(&error)));
+            }
         }
-        found.sort();
-        all.extend(found.into_iter().filter(|p| seen.insert(p.clone())).map(Source::File));
     }
+    all.extend(originals(found).into_iter().map(Source::File));
     all
+}
+
+/// The pictures in a folder. One that cannot be opened is told later, by its own name.
+fn folder(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let all: io::Result<Vec<_>> = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect();
+    let mut all = all?;
+    all.retain(|p| looks_like_picture(p) && p.metadata().map_or(true, |about| about.is_file()));
+    all.sort();
+    Ok(all)
+}
+
+/// Without what `--draw` wrote beside the pictures themselves another time.
+fn originals(mut found: Vec<PathBuf>) -> Vec<PathBuf> {
+    let all: BTreeSet<_> = found.iter().map(|p| p.with_extension("")).collect();
+    let original = |p: &Path| Some(p.with_file_name(p.file_stem()?.to_str()?.strip_suffix(DETECTED)?));
+    found.retain(|p| original(p).is_none_or(|original| !all.contains(&original)));
+    found
+}
+
+/// One name for a file, wherever it is named from.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn looks_like_picture(path: &Path) -> bool {
@@ -92,12 +149,14 @@ fn looks_like_picture(path: &Path) -> bool {
 
 pub(super) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
     let classes = classes(&args.classes)?;
+    let all = sources(&args.paths);
+    apart(&all, args)?;
     let detector = Detector::open(&args.model.model, &args.engine.options())?;
     let thresholds = Thresholds { confidence: args.conf, iou: args.iou, ..Thresholds::default() };
     if let Some(folder) = &args.output {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}; give another --output", folder.display()))?;
     }
-    let all = sources(&args.paths);
     let bar = if std::io::stderr().is_terminal() && all.len() > 1 {
         let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {msg}")?;
         ProgressBar::new(all.len() as u64).with_style(style)
@@ -160,17 +219,17 @@ fn one(
     found.retain(|d| classes.is_empty() || classes.contains(&d.class));
     let (width, height) = picture.pixels.dimensions();
     let name = source.name();
-    if args.draw || args.output.is_some() && !args.yolo {
+    if draws(args) {
         draw::annotate(&mut picture.pixels, &found);
         let (drawn, format) = picture.write(&picture.pixels);
-        write(&beside(source, args, &format!("-detected.{}", extension(format))), &drawn)?;
+        write(&beside(source, args, &detected(format)), &drawn)?;
     }
     if args.yolo {
         let lines = found.iter().map(|d| {
             let l = job::label(d, (width, height));
             format!("{} {:.6} {:.6} {:.6} {:.6} {:.6}\n", d.class, l.cx, l.cy, l.width, l.height, d.score)
         });
-        write(&beside(source, args, ".txt"), lines.collect::<String>().as_bytes())?;
+        write(&beside(source, args, LABELS), lines.collect::<String>().as_bytes())?;
     }
     let mut text = String::new();
     if args.json {
@@ -193,6 +252,44 @@ fn one(
     Ok((text, found))
 }
 
+/// Refuses pictures whose results would be one file, of which only the last would be left.
+fn apart(all: &[Source], args: &DetectArgs) -> anyhow::Result<()> {
+    if !draws(args) && !args.yolo {
+        return Ok(());
+    }
+    let mut taken = BTreeMap::new();
+    for source in all {
+        let mut endings = vec![];
+        for format in source.formats() {
+            endings.extend(draws(args).then(|| detected(format)));
+            endings.extend(args.yolo.then(|| LABELS.to_owned()));
+        }
+        endings.sort();
+        endings.dedup();
+        for ending in endings {
+            let path = beside(source, args, &ending);
+            if let Some(other) = taken.insert(absolute(&path), source.name()) {
+                bail!(
+                    "{other} and {} would both be written to {}; rename one, or look at them apart, each with an --output of its own",
+                    source.name(),
+                    path.display()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether pictures with boxes are written.
+fn draws(args: &DetectArgs) -> bool {
+    args.draw || args.output.is_some() && !args.yolo
+}
+
+/// How the name of a picture with boxes ends.
+fn detected(format: ImageFormat) -> String {
+    format!("{DETECTED}.{}", extension(format))
+}
+
 /// Where a file that belongs to a picture goes.
 fn beside(source: &Source, args: &DetectArgs, ending: &str) -> PathBuf {
     let path = match source {
@@ -205,5 +302,5 @@ fn beside(source: &Source, args: &DetectArgs, ending: &str) -> PathBuf {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    fs::write(path, bytes).map_err(|e| format!("cannot write {}: {e}", path.display()))
+    fs::write(path, bytes).map_err(|e| format!("cannot write {}: {e}; give another --output", path.display()))
 }

@@ -1,7 +1,13 @@
 //! The program as its user types it.
 
 use crate::{model, sample};
-use std::process::{Command, Output};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
 
 fn yolo5(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_yolo5")).args(args).env("YOLO5_MODEL", model()).output().unwrap()
@@ -34,7 +40,7 @@ fn a_folder_is_looked_at_drawn_and_told_in_every_form() {
     let csv = text(&yolo5(&["detect", cat, "--csv"]).stdout);
     assert_eq!(csv, format!("file,class,score,left,top,right,bottom\n{cat},cat,0.5821,12,0,420,297\n"));
     yolo5(&["detect", cat, "--yolo", "-o", out]);
-    let label = std::fs::read_to_string(folder.path().join("chelsea.txt")).unwrap();
+    let label = fs::read_to_string(folder.path().join("chelsea.txt")).unwrap();
     assert!(label.starts_with("15 0.478936 0.495000"), "{label}");
     assert!(text(&yolo5(&["detect", cat, "--classes", "dog"]).stdout).contains("nothing found"));
     assert!(text(&yolo5(&["model", "info"]).stdout).contains("three raw heads"));
@@ -43,45 +49,134 @@ fn a_folder_is_looked_at_drawn_and_told_in_every_form() {
 #[test]
 fn each_bad_input_is_one_clear_line_and_the_others_go_on() {
     let folder = tempfile::tempdir().unwrap();
+    let named = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let write = |name: &str, bytes: &[u8]| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path.to_str().unwrap().to_owned()
+        fs::write(named(name), bytes).unwrap();
+        named(name)
     };
-    let cat = std::fs::read(sample("chelsea.jpg")).unwrap();
+    let cat = fs::read(sample("chelsea.jpg")).unwrap();
     // A header that claims 30000x30000 pixels.
     let mut bomb = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x75\x30\0\0\x75\x30\x08\x02\0\0\0".to_vec();
     bomb.extend(crc(&bomb[12..]).to_be_bytes());
     bomb.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
-    let all = [
+    let png = write("cut.png", b"");
+    image::load_from_memory(&cat).unwrap().save(&png).unwrap();
+    let whole = fs::read(&png).unwrap();
+    fs::create_dir(named("notes")).unwrap();
+    write("notes/cat.txt", b"no picture");
+    std::os::unix::fs::symlink(named("loop.jpg"), named("loop.jpg")).unwrap();
+    let mut all = vec![
         (write("text.jpg", b"hello"), "no picture in a known format"),
         (write("empty.png", b""), "the file is empty"),
         (write("cut.jpg", &cat[..20_000]), "it is cut off"),
         (write("bomb.png", &bomb), "30000x30000 pixels; at most 40 megapixels"),
-        (folder.path().join("none.jpg").to_str().unwrap().to_owned(), "no such file"),
-        (write("cat.jpg", &cat), ""),
+        (write("cut.png", &whole[..whole.len() / 2]), "the picture is damaged: "),
+        (named("none.jpg"), "no such file"),
+        (named("none*.jpg"), "no such file"),
+        (named("notes"), "no pictures in this folder"),
+        (named("loop.jpg"), "it cannot be read (Too many levels of symbolic links (os error 40)); mend that"),
     ];
-    let args: Vec<_> = std::iter::once("detect").chain(all.iter().map(|(path, _)| path.as_str())).collect();
-    let seen = yolo5(&args);
+    let (locked, shut) = (write("locked.jpg", &cat), named("shut"));
+    fs::create_dir(&shut).unwrap();
+    let within = write("shut/cat.jpg", &cat);
+    for path in [&locked, &shut] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
+    }
+    // Who is root reads everything.
+    if fs::read(&locked).is_err() {
+        for path in [locked, shut.clone(), within] {
+            all.push((path, "(Permission denied (os error 13)); let this user read it"));
+        }
+    }
+    let good = write("cat.jpg", &cat);
+    let args: Vec<_> = all.iter().map(|(path, _)| path.as_str()).chain([good.as_str()]).collect();
+    let seen = yolo5(&[&["detect"], &args[..]].concat());
+    fs::set_permissions(&shut, fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(seen.status.code(), Some(1));
     let said = text(&seen.stderr);
-    for (path, why) in all.iter().filter(|(_, why)| !why.is_empty()) {
+    for (path, why) in &all {
         assert!(said.lines().any(|l| l.contains(&format!("error: {path}: ")) && l.contains(why)), "{path}: {said}");
     }
-    assert!(
-        text(&seen.stdout).contains("cat            0.582") && said.contains("1 pictures, 5 failed: 1 cat"),
-        "{said}"
-    );
+    let sum = format!("1 pictures, {} failed: 1 cat", all.len());
+    assert!(text(&seen.stdout).contains("cat            0.582") && said.contains(&sum), "{said}");
 
-    let wrong = write("model.onnx", b"no model");
-    let said = text(&yolo5(&["detect", "--model", &wrong, &all[5].0]).stderr);
+    let fails = |args: &[&str]| {
+        let seen = yolo5(args);
+        assert_eq!((seen.status.code(), text(&seen.stdout).as_str()), (Some(1), ""));
+        text(&seen.stderr)
+    };
+    let said = fails(&["detect", "--model", &write("model.onnx", b"no model"), &good]);
     assert!(said.contains("cannot be loaded") && said.contains("make model"), "{said}");
-    let said = text(&yolo5(&["detect", "--model", "/none.onnx", &all[5].0]).stderr);
+    let said = fails(&["detect", "--model", "/none.onnx", &good]);
     assert!(said.contains("there is no model at /none.onnx; `make model` makes one"), "{said}");
-    let said = text(&yolo5(&["detect", &all[5].0, "--classes", "unicorn"]).stderr);
+    let said = fails(&["detect", &good, "--classes", "unicorn"]);
     assert!(said.contains("no class \"unicorn\"; the classes are person, bicycle"), "{said}");
-    let said = text(&yolo5(&["worker"]).stderr);
+    let said = fails(&["worker"]);
     assert!(said.contains("the environment variable IDENTIFY_QUEUE_URL is not set"), "{said}");
+}
+
+#[test]
+fn pictures_come_from_standard_input_and_patterns_however_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let cat = fs::read(sample("chelsea.jpg")).unwrap();
+    fs::write(named("cat.jpg"), &cat).unwrap();
+    image::RgbImage::new(1, 1).save(named("dot.png")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_yolo5"));
+    command.args(["detect", "-", &named("*.jpg"), &named("dot.png"), "-o", &named("out")]).env("YOLO5_MODEL", model());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&cat).unwrap();
+    let seen = child.wait_with_output().unwrap();
+    assert_eq!(seen.status.code(), Some(0), "{}", text(&seen.stderr));
+    let found = "  cat            0.582  [12, 0, 420, 297]";
+    let told = format!(
+        "- (451x300): \n{found}\n{} (451x300): \n{found}\n{} (1x1): nothing found\n",
+        named("cat.jpg"),
+        named("dot.png")
+    );
+    assert_eq!(text(&seen.stdout), told);
+    assert_eq!(files(Path::new(&named("out"))), ["cat-detected.jpg", "dot-detected.png", "stdin-detected.jpg"]);
+}
+
+#[test]
+fn results_overwrite_no_other_results_and_are_not_looked_at_another_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let out = named("out");
+    for path in ["a/cat.jpg", "a/cat.png", "a/dog-detected.jpg", "b/cat.jpg", "c/cat.gif", "c/cat.png"] {
+        fs::create_dir_all(Path::new(&named(path)).parent().unwrap()).unwrap();
+        image::RgbImage::new(32, 32).save(named(path)).unwrap();
+    }
+    let [a, b, c] = ["a", "b", "c"].map(named);
+    for (args, one, other, at) in [
+        (&[&a, &b, "-o", &out][..], "a/cat.jpg", "b/cat.jpg", "out/cat-detected.jpg"),
+        (&[&c, "--draw"], "c/cat.gif", "c/cat.png", "c/cat-detected.png"),
+        (&[&a, "--yolo", "-o", &out], "a/cat.jpg", "a/cat.png", "out/cat.txt"),
+    ] {
+        let seen = yolo5(&[&["detect"], args].concat());
+        let said = format!("{} and {} would both be written to {}; rename one", named(one), named(other), named(at));
+        assert!(seen.status.code() == Some(1) && text(&seen.stderr).contains(&said), "{}", text(&seen.stderr));
+    }
+    assert!(!Path::new(&out).exists() && files(Path::new(&c)).len() == 2, "nothing was begun");
+
+    // The one that only sounds like a result is looked at as well.
+    let looks = || text(&yolo5(&["detect", &a, "--draw"]).stdout);
+    let first = looks();
+    assert_eq!(first.lines().count(), 3, "{first}");
+    let drawn =
+        ["cat-detected.jpg", "cat-detected.png", "cat.jpg", "cat.png", "dog-detected-detected.jpg", "dog-detected.jpg"];
+    assert_eq!(files(Path::new(&a)), drawn);
+    assert_eq!(looks(), first);
+    assert_eq!(files(Path::new(&a)), drawn);
+    assert_eq!(text(&yolo5(&["detect", &named("a/*.jpg"), "--csv"]).stderr).matches("2 pictures").count(), 1);
+}
+
+/// Names of what is in a folder.
+fn files(folder: &Path) -> Vec<String> {
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let mut all: Vec<_> = fs::read_dir(folder).unwrap().map(name).collect();
+    all.sort();
+    all
 }
 
 #[test]

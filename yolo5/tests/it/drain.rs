@@ -2,11 +2,11 @@
 
 use crate::{
     sample,
-    worker::{World, job, names},
+    worker::{World, job, names, terminate},
 };
 use aws_sdk_autoscaling::types::LaunchTemplateSpecification;
 use std::{collections::BTreeSet, time::Duration};
-use tokio::process::Child;
+use tokio::process::{Child, Command};
 
 const GROUP: &str = "fleet";
 /// Longer than anything here takes.
@@ -50,6 +50,13 @@ impl Fleet {
         instances.iter().map(one).collect()
     }
 
+    /// The instances and where in their lives they are.
+    async fn states(&self) -> Vec<(String, String)> {
+        let fleet = self.world.aws.fleet().await.unwrap();
+        let text = |v: &serde_json::Value| v.as_str().unwrap().to_owned();
+        fleet[GROUP]["instances"].as_array().unwrap().iter().map(|i| (text(&i["id"]), text(&i["state"]))).collect()
+    }
+
     /// Waits until the group is as it should be.
     async fn until(&self, what: &str, is_so: impl Fn(&[(String, bool)]) -> bool) {
         let look = async {
@@ -62,10 +69,15 @@ impl Fleet {
     }
 
     fn worker(&self, instance: &str, args: &[&str]) -> Child {
+        self.command(instance, args).spawn().unwrap()
+    }
+
+    fn command(&self, instance: &str, args: &[&str]) -> Command {
         let metadata = format!("{}/_local/imds/{instance}", self.world.aws.endpoint());
         let mut command = self.world.command();
         command.args(args).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata);
-        command.env("SCALING_GROUP", GROUP).env("TERMINATION_HOOK", "leaving").spawn().unwrap()
+        command.env("SCALING_GROUP", GROUP).env("TERMINATION_HOOK", "leaving");
+        command
     }
 
     async fn jobs(&self, name: &str, count: usize) -> BTreeSet<String> {
@@ -79,11 +91,6 @@ impl Fleet {
 
 async fn picture(world: &World) {
     world.put("images/7/11.jpg", std::fs::read(sample("coffee.jpg")).unwrap()).await;
-}
-
-fn terminate(worker: &Child) {
-    let id = worker.id().unwrap().to_string();
-    std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
 }
 
 #[tokio::test]
@@ -145,6 +152,47 @@ async fn a_worker_whose_instance_the_group_terminates_finishes_completes_the_hoo
     assert!(answers.values().all(|all| all.len() == 1), "each job is answered once");
     terminate(&drained);
     assert!(tokio::time::timeout(SOON, drained.wait()).await.expect("an end").unwrap().success());
+}
+
+#[tokio::test]
+async fn an_instance_serves_when_its_worker_is_ready_and_one_without_a_worker_never_does() {
+    let world = World::with_visibility(100, 5).await;
+    picture(&world).await;
+    let fleet = Fleet::new(world, 2).await;
+    fleet.world.aws.switch("real_workers", true.into()).await.unwrap();
+    let hook = fleet.autoscaling.put_lifecycle_hook().auto_scaling_group_name(GROUP).lifecycle_hook_name("arriving");
+    let hook = hook.lifecycle_transition("autoscaling:EC2_INSTANCE_LAUNCHING").heartbeat_timeout(600);
+    hook.default_result("ABANDON").send().await.unwrap();
+    // Those that came before the hook are not held by it.
+    let [first, lost] = &fleet.instances[..] else { panic!("{:?}", fleet.instances) };
+    let _first = fleet.worker(first, &[]);
+    let leave = fleet.autoscaling.terminate_instance_in_auto_scaling_group().instance_id(lost);
+    leave.should_decrement_desired_capacity(false).send().await.unwrap();
+    let comes = async {
+        loop {
+            let states = fleet.states().await;
+            let new = states.iter().find(|(id, _)| !fleet.instances.contains(id));
+            if let Some((id, state)) = new {
+                assert_eq!(state, "Pending:Wait");
+                return id.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let new = tokio::time::timeout(SOON, comes).await.expect("another instance");
+    let ready = || fleet.command(&new, &[]).env("LAUNCH_HOOK", "arriving").spawn().unwrap();
+    let mut worker = ready();
+    let serves = async {
+        while !fleet.states().await.contains(&(new.clone(), "InService".to_owned())) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(SOON, serves).await.expect("the completion of the hook");
+    // Its container is started again: there is nothing to complete any more, and it works.
+    worker.kill().await.unwrap();
+    let _worker = ready();
+    let ids = fleet.jobs("after", 4).await;
+    assert!(fleet.world.answers(ids).await.values().all(|all| !all.is_empty()));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod cli;
 mod drain;
+mod faults;
 mod memory;
 mod models;
 mod samples;

@@ -1,20 +1,40 @@
-//! Other models than the one of `make model`: the exporter's layout, another size, and what is no YOLOv5 for COCO at all.
+//! Other models than the one of `make model`: the exporter's layout, another size, and what is no YOLOv5 for COCO at all. And how
+//! `make model` and `--tuning` keep what they have made.
 
 use crate::{model, sample};
-use std::{path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+use tempfile::TempDir;
 use yolo5::{Detection, Detector, Thresholds, model::Layout, picture::Picture};
+
+fn tools() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tools")
+}
+
+/// A folder of what `variants.py` makes of the official model.
+fn variants() -> TempDir {
+    let official = model();
+    let folder = tempfile::tempdir().unwrap();
+    let programs = local::python::programs(&tools().join("../.venv"), &tools().join("requirements.txt")).unwrap();
+    let mut make = Command::new(programs.join("python"));
+    let made = make.arg(tools().join("variants.py")).args([&official, folder.path()]).output().unwrap();
+    assert!(made.status.success(), "{}", said(&made));
+    // Checkpoints that claim more than they hold, and files that are none.
+    assert_eq!(String::from_utf8_lossy(&made.stdout).matches("refused, ").count(), 12);
+    folder
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
 
 #[test]
 fn either_layout_and_any_size_are_taken_and_another_network_is_refused() {
-    let official = model();
-    let folder = tempfile::tempdir().unwrap();
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools");
-    let programs = local::python::programs(&tools.join("../.venv"), &tools.join("requirements.txt")).unwrap();
-    let mut make = Command::new(programs.join("python"));
-    let made = make.arg(tools.join("variants.py")).args([&official, folder.path()]).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    // Checkpoints that claim more than they hold.
-    assert_eq!(String::from_utf8_lossy(&made.stdout).matches("refused, ").count(), 5);
+    let folder = variants();
     let load = |name: &str| Detector::load(&folder.path().join(name));
 
     let picture = Picture::read(&std::fs::read(sample("grace_hopper.jpg")).unwrap()).unwrap().pixels;
@@ -34,4 +54,72 @@ fn either_layout_and_any_size_are_taken_and_another_network_is_refused() {
         let error = load(name).map(drop).unwrap_err().to_string();
         assert!(error.contains(found) && error.contains("expected an input [1, 3, height, width]"), "{error}");
     }
+}
+
+#[test]
+fn tract_is_set_up_as_a_file_says_and_no_other_file_is_overwritten() {
+    let folder = variants();
+    let (file, nano) = (folder.path().join("setting"), folder.path().join("nano.onnx"));
+    let look = |model: &Path, tuning: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_yolo5"));
+        command.args(["detect", "--backend", "tract", "--model"]).arg(model).arg("--tuning").arg(tuning);
+        command.arg(sample("chelsea.jpg")).env("RUST_LOG", "yolo5=debug").env("NO_COLOR", "1").output().unwrap()
+    };
+    let kept = || fs::read_to_string(&file).unwrap();
+
+    let off = look(&nano, Path::new("off"));
+    assert!(off.status.success() && !said(&off).contains("tract is set up"), "{}", said(&off));
+
+    fs::write(&file, "no-direct\n").unwrap();
+    let known = look(&nano, &file);
+    assert!(known.status.success() && !said(&known).contains("measured"), "{}", said(&known));
+    assert!(said(&known).contains("tract is set up setting=\"no-direct\""), "{}", said(&known));
+    assert_eq!(kept(), "no-direct\n");
+
+    fs::write(&file, "notes of mine\n").unwrap();
+    let unknown = look(&nano, &file);
+    let why =
+        format!("error: {} of --tuning is there and names no setting of tract (default, no-direct, ", file.display());
+    assert!(unknown.status.code() == Some(1) && said(&unknown).contains(&why), "{}", said(&unknown));
+    assert_eq!(kept(), "notes of mine\n");
+
+    fs::remove_file(&file).unwrap();
+    let refused = look(&folder.path().join("classes.onnx"), &file);
+    assert!(refused.status.code() == Some(1) && said(&refused).contains("is no YOLOv5"), "{}", said(&refused));
+    assert!(!file.exists(), "nothing was measured");
+
+    let missing = look(&nano, &file);
+    assert!(missing.status.success() && said(&missing).contains("measured: default "), "{}", said(&missing));
+    let again = look(&nano, &file);
+    assert!(again.status.success() && !said(&again).contains("measured"), "{}", said(&again));
+    assert!(said(&again).contains(&format!("tract is set up setting=\"{}\"", kept().trim())), "{}", said(&again));
+}
+
+#[test]
+fn the_model_is_made_again_when_it_or_what_makes_it_has_changed() {
+    model();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |path: &str| folder.path().join(path);
+    fs::create_dir(at("tools")).unwrap();
+    for tool in fs::read_dir(tools()).unwrap().map(Result::unwrap).filter(|tool| tool.path().is_file()) {
+        fs::copy(tool.path(), at("tools").join(tool.file_name())).unwrap();
+    }
+    symlink(tools().join("../.venv"), at(".venv")).unwrap();
+    // Stands for the conversion, which takes the weights from the network.
+    fs::write(at("tools/model.py"), "import sys\nopen(sys.argv[1], 'w').write('a model')\n").unwrap();
+    let model = at("model/yolov5s.onnx");
+    let made = || {
+        let made = Command::new("bash").arg(at("tools/model.sh")).output().unwrap();
+        assert!(made.status.success(), "{}", said(&made));
+        assert_eq!(Path::new(String::from_utf8_lossy(&made.stdout).trim()), model);
+        assert_eq!(fs::read_to_string(&model).unwrap(), "a model");
+        said(&made).contains("made ")
+    };
+    assert_eq!([made(), made()], [true, false]);
+    fs::write(at("tools/graph.py"), "another network").unwrap();
+    assert_eq!([made(), made()], [true, false]);
+    fs::write(&model, "a mod").unwrap();
+    assert_eq!([made(), made()], [true, false]);
+    fs::remove_file(&model).unwrap();
+    assert_eq!([made(), made()], [true, false]);
 }

@@ -15,24 +15,24 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
-    process::{Child, Command},
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStderr, Command},
 };
 
 /// What a worker works on.
 pub struct World {
     pub aws: LocalAws,
-    sqs: aws_sdk_sqs::Client,
+    pub sqs: aws_sdk_sqs::Client,
     s3: aws_sdk_s3::Client,
     dynamodb: aws_sdk_dynamodb::Client,
-    identify: String,
+    pub identify: String,
     dead: String,
     results: String,
     model: PathBuf,
 }
 
 impl World {
-    async fn new(most_receives: u32) -> Self {
+    pub async fn new(most_receives: u32) -> Self {
         Self::with_visibility(most_receives, 3).await
     }
 
@@ -121,6 +121,17 @@ impl World {
         all
     }
 
+    /// Waits until the queue has given a job up.
+    pub async fn given_up(&self) {
+        let kept = async {
+            while self.count(&self.dead).await == 0 {
+                // The queue does so when it is next asked; nothing tells when that was.
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), kept).await.expect("the dead-letter queue");
+    }
+
     pub async fn count(&self, queue: &str) -> u32 {
         let call = self.sqs.get_queue_attributes().queue_url(queue).attribute_names(QueueAttributeName::All);
         let got = call.send().await.unwrap();
@@ -154,9 +165,8 @@ async fn a_job_becomes_a_picture_a_record_and_an_answer_and_what_cannot_work_is_
     world.put("images/7/rocket.jpg", std::fs::read(sample("rocket.jpg")).unwrap()).await;
     world.put("images/7/text.jpg", b"hello".to_vec()).await;
     world.put("images/old.jpg", std::fs::read(sample("chelsea.jpg")).unwrap()).await;
-    let mut worker =
-        world.command().env("NO_COLOR", "1").env("RUST_LOG", "warn,yolo5=info").stderr(Stdio::piped()).spawn().unwrap();
-    let ready = says(&mut worker, "ready for jobs").await;
+    let (_worker, mut log) = heard(&mut world.command(), "warn,yolo5=info");
+    let ready = says(&mut log, "ready for jobs").await;
     let address = ready.split("listen=").nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
     for (id, key) in
         [("a", "images/7/11.jpg"), ("b", "images/7/rocket.jpg"), ("c", "images/7/none.jpg"), ("d", "images/7/text.jpg")]
@@ -197,7 +207,15 @@ async fn a_job_becomes_a_picture_a_record_and_an_answer_and_what_cannot_work_is_
     let get = async |path: &str| reqwest::get(format!("http://{address}/{path}")).await.unwrap().text().await.unwrap();
     assert_eq!(get("healthz").await, "ok\n");
     let metrics = get("metrics").await;
-    for name in ["yolo5_jobs_total{end=\"done\"}", "yolo5_queue_seconds", "yolo5_job_seconds", "yolo5_model_info{"] {
+    // Three pictures were looked at: one job's was there no more, one's was none, and one had been looked at before.
+    let names = [
+        "yolo5_jobs_total{end=\"done\"}",
+        "yolo5_images_total 3",
+        "yolo5_queue_seconds",
+        "yolo5_job_seconds",
+        "yolo5_model_info{",
+    ];
+    for name in names {
         assert!(metrics.contains(name), "no {name} in\n{metrics}");
     }
     for stage in ["download", "read", "detect", "draw", "upload", "record"] {
@@ -217,21 +235,30 @@ async fn a_fault_that_stays_is_told_on_the_last_receive_and_the_job_kept_for_peo
     world.send(job("a", "images/7/11.jpg").to_json()).await;
     let answers = world.answers(names(&["a"])).await;
     assert_eq!(answers["a"][0].outcome, Outcome::Failed(Failure::Internal));
-    let kept = async {
-        while world.count(&world.dead).await == 0 {
-            // The queue gives it up when it is next asked; nothing tells when that was.
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), kept).await.expect("the dead-letter queue");
+    world.given_up().await;
+}
+
+/// What a worker logs.
+pub type Log = Lines<BufReader<ChildStderr>>;
+
+/// Starts a worker whose log is read.
+pub fn heard(command: &mut Command, level: &str) -> (Child, Log) {
+    let mut worker = command.env("NO_COLOR", "1").env("RUST_LOG", level).stderr(Stdio::piped()).spawn().unwrap();
+    let log = BufReader::new(worker.stderr.take().unwrap()).lines();
+    (worker, log)
+}
+
+/// Asks a worker to end.
+pub fn terminate(worker: &Child) {
+    let id = worker.id().unwrap().to_string();
+    std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
 }
 
 /// The next line of a worker's log that holds these words.
-async fn says(worker: &mut Child, words: &str) -> String {
-    let mut lines = BufReader::new(worker.stderr.take().unwrap()).lines();
+pub async fn says(log: &mut Log, words: &str) -> String {
     let line = async {
         loop {
-            let line = lines.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without {words:?}"));
+            let line = log.next_line().await.unwrap().unwrap_or_else(|| panic!("it ended without {words:?}"));
             if line.contains(words) {
                 return line;
             }
@@ -274,14 +301,8 @@ async fn a_worker_killed_at_every_stage_loses_no_job_and_writes_each_record_once
         worker.kill().await.unwrap();
     }
     // In the middle of the computing, which makes no call: it takes longer than the line needs to get here.
-    let mut worker = world
-        .command()
-        .env("NO_COLOR", "1")
-        .env("RUST_LOG", "warn,yolo5=debug")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    says(&mut worker, "detects").await;
+    let (mut worker, mut log) = heard(&mut world.command(), "warn,yolo5=debug");
+    says(&mut log, "detects").await;
     worker.kill().await.unwrap();
     let _worker = world.worker();
     let answers = world.answers(ids.clone()).await;
@@ -306,8 +327,7 @@ async fn asked_to_stop_it_finishes_what_is_in_hand() {
         world.send(job(id, "images/7/11.jpg").to_json()).await;
     }
     let mut answers = world.answers(names(&["j0"])).await;
-    let id = worker.id().unwrap().to_string();
-    std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    terminate(&worker);
     let ended = tokio::time::timeout(Duration::from_secs(25), worker.wait()).await;
     assert!(ended.expect("it ends by itself within its deadline").unwrap().success());
     // Whatever it had not begun is there for the next one, and nothing was done twice.
