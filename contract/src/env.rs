@@ -33,6 +33,9 @@ pub const YOLO5_LISTEN: &str = "YOLO5_LISTEN";
 /// Name of the Auto Scaling group that yolo5's instance belongs to: it then watches the instance metadata, protects its instance
 /// while a job is in work, and drains when the instance is to go. Unset outside of a group.
 pub const SCALING_GROUP: &str = "SCALING_GROUP";
+/// Name of that group's launch hook, which a worker completes when it is ready for jobs: an instance whose worker never is counts as
+/// one that did not come up.
+pub const LAUNCH_HOOK: &str = "LAUNCH_HOOK";
 /// Name of that group's termination hook, which a drained worker completes.
 pub const TERMINATION_HOOK: &str = "TERMINATION_HOOK";
 /// Path of the ONNX model that yolo5 loads.

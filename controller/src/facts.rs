@@ -3,13 +3,16 @@
 
 use crate::{
     aws::{self, Aws, Error, View},
-    kinds::{launch_template_version::Ubuntu, subnet::Subnet, webhook},
+    kinds::{
+        launch_template_version::{Ubuntu, containers},
+        subnet::Subnet,
+        webhook,
+    },
     secret::Secret,
     spec::{PolybotStack, pattern::Pattern},
     stack::{self, Service},
 };
-use aws_sdk_ecr::types::{DescribeImagesFilter, ImageIdentifier, TagStatus};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 /// A fact, or why it is not to be had and how to mend that.
@@ -28,6 +31,8 @@ pub struct Facts {
     pub ami: Fact<String>,
     /// Each service's container image by digest.
     pub images: BTreeMap<Service, Fact<String>>,
+    /// A tag of each image that a service runs, is to run, or may go back to.
+    pub pins: BTreeMap<Service, Fact<BTreeSet<String>>>,
     /// The bot's token.
     pub token: Fact<Secret<String>>,
     /// Whether Telegram answers.
@@ -40,8 +45,8 @@ impl Facts {
         let (zones, ami, polybot, yolo5, telegram) = futures::join!(
             zones(spec, aws),
             ami(aws),
-            image(spec, aws, Service::Polybot),
-            image(spec, aws, Service::Yolo5),
+            images(spec, aws, Service::Polybot),
+            images(spec, aws, Service::Yolo5),
             webhook::ask(aws)
         );
         let token = match &aws.telegram {
@@ -53,7 +58,8 @@ impl Facts {
             now: OffsetDateTime::now_utc(),
             zones,
             ami,
-            images: BTreeMap::from([(Service::Polybot, polybot), (Service::Yolo5, yolo5)]),
+            images: BTreeMap::from([(Service::Polybot, polybot.0), (Service::Yolo5, yolo5.0)]),
+            pins: BTreeMap::from([(Service::Polybot, polybot.1), (Service::Yolo5, yolo5.1)]),
             token,
             telegram: telegram.0.as_ref().map(|_| ()).map_err(Clone::clone),
         }
@@ -69,6 +75,7 @@ impl Facts {
             zones: Ok(["a", "b", "c", "d", "e", "f"].iter().map(|z| format!("{}{z}", spec.spec.region)).collect()),
             ami: absent(),
             images: BTreeMap::from([(Service::Polybot, absent()), (Service::Yolo5, absent())]),
+            pins: BTreeMap::from([Service::Polybot, Service::Yolo5].map(|s| (s, Ok(BTreeSet::new())))),
             token: Err("not asked".to_owned()),
             telegram: Err("not asked".to_owned()),
         }
@@ -113,57 +120,80 @@ async fn ami(view: &View) -> Fact<String> {
     Ubuntu::read(view).await.map_err(|e| e.to_string())?.0.clone()
 }
 
-/// Resolves an image to a digest through the registry, so that what runs is what was reviewed.
-async fn image(spec: &PolybotStack, aws: &Aws, service: Service) -> Fact<String> {
-    let wish = stack::image(spec, &aws.account, service)?;
-    let tag = match wish {
-        stack::Image::Exact(uri) => return Ok(uri),
-        stack::Image::Tag { repository, tag } => (repository, tag),
+/// A service's image, and the tags that must stay in its repository; by one list of what is there.
+async fn images(spec: &PolybotStack, view: &View, service: Service) -> (Fact<String>, Fact<BTreeSet<String>>) {
+    let wish = match stack::image(spec, service) {
+        Ok(wish) => wish,
+        Err(why) => return (Err(why.clone()), Err(why)),
     };
-    let (repository, tag) = tag;
-    let host = stack::registry(&aws.account, &aws.region);
-    let push = format!(
-        "push it: aws ecr get-login-password --region {region} | docker login --username AWS --password-stdin {host} \
-         && docker push {host}/{repository}:{tag}",
-        region = aws.region
-    );
-    if Pattern::is_meant(&tag) {
-        return newest(aws, &host, &repository, &tag, &push).await;
-    }
-    let id = ImageIdentifier::builder().image_tag(&tag).build();
-    match aws.ecr.describe_images().repository_name(&repository).image_ids(id).send().await {
-        Ok(found) => found
-            .image_details()
-            .first()
-            .and_then(|d| d.image_digest())
-            .map(|digest| format!("{host}/{repository}@{digest}"))
-            .ok_or_else(|| format!("no image {repository}:{tag}; {push}")),
-        Err(e) => match Error::from(e) {
-            e if e.is_not_found() => Err(format!("no image {repository}:{tag} in the registry yet; {push}")),
-            e => Err(e.to_string()),
-        },
-    }
+    let repository = stack::repository(spec, &view.account, service);
+    let (stored, running) = futures::join!(stored(view, &repository), containers(view, service.name()));
+    let stored = stored.map_err(|e| e.to_string());
+    let image = image(view, &repository, wish, &stored);
+    let wanted = image.as_ref().ok().and_then(|uri| Some(uri.split_once('@')?.1.to_owned()));
+    let pins = stored.and_then(|stored| {
+        let digests = running.map_err(|e| e.to_string())?.into_iter().chain(wanted);
+        Ok(digests.filter_map(|digest| stored.get(&digest)?.iter().next().cloned()).collect())
+    });
+    (image, pins)
 }
 
-/// The newest image whose tag matches a pattern.
-async fn newest(aws: &Aws, host: &str, repository: &str, pattern: &str, push: &str) -> Fact<String> {
-    let wanted: Pattern = pattern.parse()?;
-    let tagged = DescribeImagesFilter::builder().tag_status(TagStatus::Tagged).build();
-    let call = aws.ecr.describe_images().repository_name(repository).filter(tagged).max_results(1000);
+/// The images in a repository: tags by digest. A repository that is not there has none.
+pub async fn stored(aws: &Aws, repository: &str) -> aws::Result<BTreeMap<String, BTreeSet<String>>> {
+    let call = aws.ecr.describe_images().repository_name(repository).max_results(1000);
     let images: Vec<_> = match call.into_paginator().items().send().collect::<Result<_, _>>().await.map_err(Error::from)
     {
         Ok(images) => images,
         Err(e) if e.is_not_found() => vec![],
-        Err(e) => return Err(e.to_string()),
+        Err(e) => return Err(e),
     };
-    let by_tag: BTreeMap<&str, &str> = images
-        .iter()
-        .flat_map(|i| i.image_tags().iter().filter_map(|t| Some((t.as_str(), i.image_digest()?))))
-        .collect();
-    let digest = wanted.newest(by_tag.keys().copied()).and_then(|tag| by_tag.get(tag));
-    digest
-        .map(|digest| format!("{host}/{repository}@{digest}"))
-        .ok_or_else(|| format!("no image in {repository} has a tag like {pattern} yet; {}", push.replace('*', "0.0")))
+    let one = |i: aws_sdk_ecr::types::ImageDetail| {
+        Some((i.image_digest?, i.image_tags.unwrap_or_default().into_iter().collect::<BTreeSet<_>>()))
+    };
+    Ok(images.into_iter().filter_map(one).collect())
+}
+
+/// Resolves an image to a digest through the registry, so that what runs is what was reviewed.
+fn image(
+    aws: &Aws,
+    repository: &str,
+    wish: stack::Image,
+    stored: &Fact<BTreeMap<String, BTreeSet<String>>>,
+) -> Fact<String> {
+    let host = stack::registry(&aws.account, &aws.region);
+    let push = |tag: &str| {
+        format!(
+            "push it: aws ecr get-login-password --region {region} | docker login --username AWS --password-stdin {host} \
+             && docker push {host}/{repository}:{tag}",
+            region = aws.region
+        )
+    };
+    let images = || stored.as_ref().map_err(Clone::clone);
+    let digest = match wish {
+        stack::Image::Exact(uri) => return Ok(uri),
+        stack::Image::Digest(digest) if images()?.contains_key(&digest) => digest,
+        stack::Image::Digest(digest) => {
+            return Err(format!("no image {repository}@{digest} in the registry; push it, or give another digest"));
+        }
+        stack::Image::Tag(tag) => {
+            let images = images()?;
+            let by_tag: BTreeMap<&str, &String> =
+                images.iter().flat_map(|(digest, tags)| tags.iter().map(move |t| (t.as_str(), digest))).collect();
+            let found = if Pattern::is_meant(&tag) {
+                let wanted: Pattern = tag.parse()?;
+                let newest = wanted.newest(by_tag.keys().copied()).and_then(|tag| by_tag.get(tag));
+                newest.ok_or_else(|| {
+                    let push = push(&tag.replace('*', "0.0"));
+                    format!("no image in {repository} has a tag like {tag} yet; {push}")
+                })
+            } else {
+                let push = push(&tag);
+                by_tag.get(&*tag).ok_or_else(|| format!("no image {repository}:{tag} in the registry yet; {push}"))
+            };
+            (*found?).clone()
+        }
+    };
+    Ok(format!("{host}/{repository}@{digest}"))
 }
 
 /// The bot's token from where the spec says it is. The value is in no error.

@@ -17,7 +17,7 @@ use crate::{
         internet_gateway::InternetGateway,
         key_pair::KeyPair,
         launch_template::LaunchTemplate,
-        launch_template_version::{LaunchTemplateVersion, Metadata, UserData, Version, Volume},
+        launch_template_version::{LaunchTemplateVersion, Metadata, UserData, Volume},
         lifecycle_hook::{self, LifecycleHook},
         listener::Listener,
         load_balancer::{LoadBalancer, PROTECTION},
@@ -113,41 +113,49 @@ pub fn registry(account: &str, region: &str) -> String {
 pub enum Image {
     /// To be used as it is.
     Exact(String),
-    /// To be resolved by the registry.
-    Tag {
-        /// Physical name of the repository.
-        repository: String,
-        /// Tag.
-        tag: String,
-    },
+    /// By its digest in the service's repository.
+    Digest(String),
+    /// By a tag there, to be resolved by the registry.
+    Tag(String),
+}
+
+fn image_ref(spec: &spec::PolybotStackSpec, service: Service) -> Option<&ImageRef> {
+    match service {
+        Service::Polybot => Some(&spec.polybot.image),
+        Service::Yolo5 => spec.yolo5.as_ref().map(|yolo5| &yolo5.image),
+    }
+}
+
+/// Name of the repository of a service's images within the stack.
+fn repository_name(spec: &spec::PolybotStackSpec, service: Service) -> &str {
+    image_ref(spec, service).and_then(|image| image.repository.as_deref()).unwrap_or(service.name())
+}
+
+/// Its physical name.
+pub fn repository(stack: &PolybotStack, account: &str, service: Service) -> String {
+    names(stack, account).plain(repository_name(&stack.spec, service), 256)
 }
 
 /// Which image the spec wants for a service.
-pub fn image(stack: &PolybotStack, account: &str, service: Service) -> Fact<Image> {
-    let names = names(stack, account);
-    let spec = &stack.spec;
-    let wish: &ImageRef = match service {
-        Service::Polybot => &spec.polybot.image,
-        Service::Yolo5 => &spec.yolo5.as_ref().ok_or_else(|| "the spec has no yolo5".to_owned())?.image,
-    };
-    if let Some(uri) = &wish.uri {
-        return Ok(Image::Exact(uri.clone()));
-    }
-    let repository = names.plain(wish.repository.as_deref().unwrap_or(service.name()), 256);
-    match (&wish.digest, &wish.tag) {
-        (Some(digest), _) => {
-            Ok(Image::Exact(format!("{}/{repository}@{digest}", registry(account, spec.region.as_str()))))
-        }
-        (None, Some(tag)) => Ok(Image::Tag { repository, tag: tag.clone() }),
-        (None, None) => Err(format!("the spec gives neither tag nor digest for the image of {}", service.name())),
+pub fn image(stack: &PolybotStack, service: Service) -> Fact<Image> {
+    let wish = image_ref(&stack.spec, service).ok_or_else(|| "the spec has no yolo5".to_owned())?;
+    match (&wish.uri, &wish.digest, &wish.tag) {
+        (Some(uri), ..) => Ok(Image::Exact(uri.clone())),
+        (None, Some(digest), _) => Ok(Image::Digest(digest.clone())),
+        (None, None, Some(tag)) => Ok(Image::Tag(tag.clone())),
+        (None, None, None) => Err(format!("the spec gives neither tag nor digest for the image of {}", service.name())),
     }
 }
 
 /// Port on which the load balancer answers Telegram, and on which polybot answers the load balancer.
 const PORT: i32 = 8443;
 
+/// The hook on workers that come.
+const LAUNCH: &str = "yolo5-launch";
 /// The hook on workers that the group takes away.
 const TERMINATION: &str = "yolo5-termination";
+/// Seconds that an instance has until it serves: packages, the image, the model.
+const BOOT: i32 = 600;
 
 /// The whole stack.
 pub fn stack(stack: &PolybotStack, facts: &Facts) -> Wanted {
@@ -174,11 +182,11 @@ pub fn stack(stack: &PolybotStack, facts: &Facts) -> Wanted {
             desired: count(b.spec.polybot.replicas),
             target_groups: vec![target_group.out(Clone::clone)],
             health: "ELB".to_owned(),
-            ..b.group(Service::Polybot, &network, version.clone(), None)
+            ..b.group(Service::Polybot, &network, &version, None)
         },
     );
     let alarms = b.alarms_of_polybot(&mut w, &balancer, &target_group);
-    w.add("polybot", rollout(&group, version, &b.spec.polybot.rollout, &alarms));
+    w.add("polybot", rollout(&group, &version, &b.spec.polybot.rollout, &alarms));
     if let Some(yolo5) = &b.spec.yolo5 {
         let topic = b.topic(&mut w);
         let version = b.version(&mut w, Service::Yolo5, &groups.yolo5, key.as_ref(), environment.yolo5(&b));
@@ -188,11 +196,22 @@ pub fn stack(stack: &PolybotStack, facts: &Facts) -> Wanted {
                 min: count(yolo5.replicas.min),
                 max: count(yolo5.replicas.max),
                 desired: count(yolo5.replicas.min),
-                ..b.group(Service::Yolo5, &network, version.clone(), Some(topic.out(Clone::clone)))
+                ..b.group(Service::Yolo5, &network, &version, Some(topic.out(Clone::clone)))
             },
         );
         let alarms = b.alarms_of_yolo5(&mut w, &queues);
-        w.add("yolo5", rollout(&group, version, &yolo5.rollout, &alarms));
+        w.add("yolo5", rollout(&group, &version, &yolo5.rollout, &alarms));
+        w.add(
+            LAUNCH,
+            LifecycleHook {
+                name: b.names.plain(LAUNCH, 255),
+                group: group.out(Clone::clone),
+                transition: lifecycle_hook::LAUNCHING.to_owned(),
+                timeout: BOOT,
+                // EC2 is content with an instance on which no worker runs; a rollout of such a version must fail.
+                default_result: "ABANDON".to_owned(),
+            },
+        );
         w.add(
             TERMINATION,
             LifecycleHook {
@@ -228,13 +247,14 @@ fn count(n: u32) -> i32 {
 
 fn rollout(
     group: &Handle<ScalingGroup>,
-    version: Input<Version>,
+    version: &Handle<LaunchTemplateVersion>,
     r: &spec::Rollout,
     alarms: &[Handle<Alarm>],
 ) -> Rollout {
     Rollout {
         group: group.out(Clone::clone),
-        version,
+        // Not the one at hand while it is not known which one is wanted.
+        version: version.volatile(Clone::clone),
         pace: Pace {
             min_healthy: count(r.min_healthy_percent),
             max_healthy: count(r.max_healthy_percent),
@@ -571,17 +591,19 @@ impl Builder<'_> {
         [Service::Polybot, Service::Yolo5].into_iter().filter(|s| *s == Service::Polybot || self.spec.yolo5.is_some())
     }
 
+    /// One for each service, or one for both where the spec says so. One of another name is another one: what is in the former
+    /// stays with it.
     fn repositories(&self, w: &mut Wanted) {
+        let mut all: BTreeMap<&str, Option<BTreeSet<String>>> = BTreeMap::new();
         for service in self.services() {
-            w.add(
-                service.name(),
-                Repository {
-                    name: self.names.plain(service.name(), 256),
-                    immutable: true,
-                    scan: true,
-                    lifecycle: keep_newest(self.spec.registry.keep_images),
-                },
-            );
+            let pins = self.facts.pins.get(&service).and_then(|p| p.clone().ok());
+            let shared = all.entry(repository_name(self.spec, service)).or_insert_with(|| Some(BTreeSet::new()));
+            *shared = shared.take().zip(pins).map(|(a, b)| &a | &b);
+        }
+        for (name, pins) in all {
+            let lifecycle = keep_newest(self.spec.registry.keep_images);
+            let physical = self.names.plain(name, 256);
+            w.add(name, Repository { name: physical, immutable: true, scan: true, lifecycle, pins });
         }
     }
 
@@ -768,7 +790,7 @@ impl Builder<'_> {
             bucket: known.bucket,
             image_prefix: self.spec.bucket.image_prefix.clone(),
             secrets: known.secrets.into_iter().map(|(_, name)| name).collect(),
-            repository: self.names.plain(service.name(), 256),
+            repository: repository(self.stack, &self.facts.account, service),
             log_group: self.log_group(service),
             group: self.names.plain(service.name(), 255),
         }
@@ -787,7 +809,7 @@ impl Builder<'_> {
         group: &Handle<SecurityGroup>,
         key: Option<&Input<String>>,
         environment: Vec<(String, Input<String>)>,
-    ) -> Input<Version> {
+    ) -> Handle<LaunchTemplateVersion> {
         let name = service.name();
         let arns = self.arns(service);
         let role = w.add(
@@ -829,7 +851,7 @@ impl Builder<'_> {
             ("App".to_owned(), name.to_owned()),
             (STACK.to_owned(), self.stack.metadata.name.clone().unwrap_or_default()),
         ]);
-        let version = w.add(
+        w.add(
             name,
             LaunchTemplateVersion {
                 template: template.out(Clone::clone),
@@ -844,8 +866,7 @@ impl Builder<'_> {
                 volume: Volume { gib: 16, kind: "gp3".to_owned(), encrypted: true },
                 instance_tags,
             },
-        );
-        version.out(Clone::clone)
+        )
     }
 
     /// What both groups have in common.
@@ -853,7 +874,7 @@ impl Builder<'_> {
         &self,
         service: Service,
         network: &Network,
-        version: Input<Version>,
+        version: &Handle<LaunchTemplateVersion>,
         notify: Option<Input<Arn>>,
     ) -> ScalingGroup {
         ScalingGroup {
@@ -864,8 +885,8 @@ impl Builder<'_> {
             subnets: network.subnets(),
             target_groups: vec![],
             health: "EC2".to_owned(),
-            grace: 300,
-            version,
+            grace: BOOT,
+            version: version.out(Clone::clone),
             notify,
             metrics: true,
             suspended: BTreeSet::new(),
@@ -922,8 +943,9 @@ impl Environment<'_> {
             (env::IDENTIFY_QUEUE_URL, self.queues.identify.out(|o| o.url.clone())),
             (env::RESULTS_QUEUE_URL, self.queues.results.out(|o| o.url.clone())),
             (env::CONFIDENCE, Input::Known(confidence.to_string())),
-            // Names that follow from the spec: the group and its hook come after what its instances are made from.
+            // Names that follow from the spec: the group and its hooks come after what its instances are made from.
             (env::SCALING_GROUP, Input::Known(b.names.plain(Service::Yolo5.name(), 255))),
+            (env::LAUNCH_HOOK, Input::Known(b.names.plain(LAUNCH, 255))),
             (env::TERMINATION_HOOK, Input::Known(b.names.plain(TERMINATION, 255))),
         ];
         self.with_common(b, all)
@@ -995,8 +1017,9 @@ pub fn outputs(connection: &Connection, plan: &Plan) -> Vec<(String, Value)> {
         add(&format!("{name}Table"), live::<Table>(plan, name).map(|(_, o)| o.name.clone()));
     }
     add("imagesBucket", live::<Bucket>(plan, "images").map(|(_, o)| o.clone()));
-    for name in ["polybot", "yolo5"] {
-        add(&format!("{name}Repository"), live::<Repository>(plan, name).map(|(_, o)| o.uri.clone()));
+    for service in [Service::Polybot, Service::Yolo5] {
+        let repository = live::<Repository>(plan, repository_name(spec, service));
+        add(&format!("{}Repository", service.name()), repository.map(|(_, o)| o.uri.clone()));
     }
     all
 }

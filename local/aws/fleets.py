@@ -1,5 +1,6 @@
 """Scaling groups as real AWS runs them and moto does not: instances carry the version they are made from and take time to get
-healthy, a refresh replaces them a few at a time, fails, bakes, is cancelled and rolled back, and a hook holds those that leave.
+healthy, a refresh replaces them a few at a time, fails, bakes, is cancelled and rolled back, and hooks hold those that come and
+those that leave.
 
 Everything happens in logical seconds. The clock runs `clock_rate` times as fast as the real one; with 0 it stands, and moves
 only by `POST /_local/advance {"seconds": n}`. Groups are brought up to date whenever somebody looks at them.
@@ -20,6 +21,8 @@ TICK = 5.0
 # AWS looks at a metric once a minute, scales out at once, and in after a quarter of an hour below the target.
 TRACKING_PERIOD = 60.0
 SCALE_IN_AFTER = 15
+
+LAUNCHING, TERMINATING = "autoscaling:EC2_INSTANCE_LAUNCHING", "autoscaling:EC2_INSTANCE_TERMINATING"
 
 RUNNING = ("Pending", "InProgress", "Baking", "Cancelling", "RollbackInProgress")
 
@@ -86,26 +89,32 @@ def launch(group, count, version, at):
         group.replace_autoscaling_group_instances(count, group.get_propagated_tags())
     finally:
         group.launch_template_version = named
+    arriving = hooks(group, LAUNCHING)
     for s in group.instance_states[-count:]:
         s.born, s.version = at, version
+        if arriving:
+            s.lifecycle_state, s.waits = "Pending:Wait", at + min(arrival(h) for h in arriving)
     # A group in the making is not listed yet; moto registers its first instances itself.
     if group.name in group.autoscaling_backend.autoscaling_groups:
         group.autoscaling_backend.update_attached_target_groups(group.name)
     note(group, at, "launched", count=count, version=version)
 
 
+def hooks(group, transition):
+    return [h for h in group.autoscaling_backend.describe_lifecycle_hooks(group.name) if h.lifecycle_transition == transition]
+
+
 def take_away(group, states, at):
     """Instances leave: at once, or when the group's hook has been answered or its time is up."""
-    hooks = [h for h in group.autoscaling_backend.describe_lifecycle_hooks(group.name)
-             if h.lifecycle_transition == "autoscaling:EC2_INSTANCE_TERMINATING"]
+    holding = hooks(group, TERMINATING)
     for s in states:
-        s.leaving = at + max((patience(s, h) for h in hooks), default=0)
-        s.lifecycle_state = "Terminating:Wait" if hooks else "Terminating"
+        s.leaving, s.waits = at + max((patience(s, h) for h in holding), default=0), None
+        s.lifecycle_state = "Terminating:Wait" if holding else "Terminating"
         note(group, at, "leaves", instance=s.instance_id, version=s.version)
     for s in states:
         for arn in group.target_group_arns or []:
             group.autoscaling_backend.elbv2_backend.deregister_targets(arn, [{"Id": s.instance_id}])
-        if not hooks:
+        if not holding:
             end(group, s)
 
 
@@ -113,6 +122,30 @@ def patience(state, hook):
     """How long a hook holds an instance, in logical seconds; a real process that stands for it has real seconds."""
     real = state.instance_id in imds.ASKED
     return hook.heartbeat_timeout * (max(rules.SWITCHES["clock_rate"], 1.0) if real else 1.0)
+
+
+def arrival(hook):
+    """How long a hook waits for an instance that comes; real workers have real seconds."""
+    return hook.heartbeat_timeout * (max(rules.SWITCHES["clock_rate"], 1.0) if rules.SWITCHES["real_workers"] else 1.0)
+
+
+def arrive(group, state, at):
+    """The hook of an instance that comes was answered, or its time is up and it comes all the same."""
+    state.waits, state.lifecycle_state, state.healthy = None, "InService", True
+    note(group, at, "healthy", instance=state.instance_id, version=state.version)
+
+
+def abandon(group, state, at):
+    end(group, state)
+    note(group, at, "abandoned", instance=state.instance_id, version=state.version)
+
+
+def boots(group, state, at):
+    """Whether an instance is up by now. Without a load balancer's health and without a hook nobody but EC2 itself is asked, which
+    knows nothing of what runs on it."""
+    judged = group.health_check_type == "ELB" or hooks(group, LAUNCHING)
+    bad = judged and state.version in rules.SWITCHES["unhealthy_versions"]
+    return at - state.born >= rules.SWITCHES["boot_seconds"] and not bad
 
 
 def end(group, state):
@@ -126,8 +159,13 @@ def step(group, at):
     for s in list(group.instance_states):
         if s.leaving is not None and at >= s.leaving:
             end(group, s)
-        elif s.leaving is None and not s.healthy and at - s.born >= rules.SWITCHES["boot_seconds"] and \
-                s.version not in rules.SWITCHES["unhealthy_versions"]:
+        elif s.waits is not None:
+            if boots(group, s, at) and not rules.SWITCHES["real_workers"]:
+                arrive(group, s, at)
+            elif at >= s.waits:
+                given_up = any(h.default_result != "CONTINUE" for h in hooks(group, LAUNCHING))
+                (abandon if given_up else arrive)(group, s, at)
+        elif s.leaving is None and not s.healthy and boots(group, s, at):
             s.healthy = True
             note(group, at, "healthy", instance=s.instance_id, version=s.version)
     refresh = running(group)
@@ -141,7 +179,8 @@ def step(group, at):
 def mend(group, at):
     """Outside of a refresh: as many as desired, of the version that the group names, and none that stays unhealthy."""
     here = in_service(group)
-    stuck = [s for s in here if not s.healthy and at - s.born >= rules.SWITCHES["health_patience"]]
+    # One that a hook still holds is not looked at.
+    stuck = [s for s in here if not s.healthy and s.waits is None and at - s.born >= rules.SWITCHES["health_patience"]]
     # Who leaves first: those that never got healthy, then those of the oldest version; nobody who is protected.
     spare = sorted((s for s in here if not s.protected_from_scale_in), key=lambda s: (s.healthy, s.version or 0))
     surplus = len(here) - (group.desired_capacity or 0)
@@ -336,7 +375,7 @@ def install():
     @rules.wrap(InstanceState, "__init__")
     def state(original, self, *args, **kwargs):
         original(self, *args, **kwargs)
-        self.born, self.healthy, self.leaving, self.lost = CLOCK.now(), False, None, False
+        self.born, self.healthy, self.leaving, self.waits, self.lost = CLOCK.now(), False, None, None, False
         self.version = stored(self.auto_scaling_group)
 
     # An instance names the version it was made from.
@@ -479,26 +518,34 @@ def install():
             take_away(group, [state], CLOCK.now())
             return activity
 
-    # What a worker says while it is held by a hook.
+    # What a worker says while it is held by a hook, when it comes or when it leaves.
     def held(self):
         group = group_of(self)
         wanted = self._get_param("InstanceId")
-        found = [s for s in group.instance_states if s.instance_id == wanted and s.leaving is not None]
-        hooks = {h.name: h for h in self.autoscaling_backend.describe_lifecycle_hooks(group.name)}
-        hook = hooks.get(self._get_param("LifecycleHookName"))
+        here = {h.name: h for h in self.autoscaling_backend.describe_lifecycle_hooks(group.name)}
+        hook = here.get(self._get_param("LifecycleHookName"))
+        comes = hook is not None and hook.lifecycle_transition == LAUNCHING
+        found = [s for s in group.instance_states if s.instance_id == wanted and (s.waits if comes else s.leaving) is not None]
         if not found or not hook:
             raise refusal("ValidationError", f"No active Lifecycle Action found with instance ID {wanted}")
         return group, found[0], hook
 
     def complete_lifecycle_action(self):
-        group, state, _ = held(self)
+        group, state, hook = held(self)
+        if hook.lifecycle_transition == LAUNCHING:
+            goes_on = self._get_param("LifecycleActionResult") == "CONTINUE"
+            (arrive if goes_on else abandon)(group, state, CLOCK.now())
+            return EmptyResult()
         end(group, state)
         note(group, CLOCK.now(), "drained", instance=state.instance_id)
         return EmptyResult()
 
     def record_lifecycle_action_heartbeat(self):
         _, state, hook = held(self)
-        state.leaving = CLOCK.now() + patience(state, hook)
+        if hook.lifecycle_transition == LAUNCHING:
+            state.waits = CLOCK.now() + arrival(hook)
+        else:
+            state.leaving = CLOCK.now() + patience(state, hook)
         return EmptyResult()
 
     @rules.wrap(AutoScalingResponse, "put_lifecycle_hook")

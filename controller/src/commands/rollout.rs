@@ -1,22 +1,23 @@
-//! `rollout`: how a new version fares on its way to the instances, and what a person has to say about it. A word is one tag of
+//! `rollout`: how a new version fares on its way to the instances, and what a person has to say about it. A word is a tag of
 //! the scaling group, which every controller reads; so it holds for `run` and the next `apply` as for this command.
 
 use super::{connect, name, out, print_error, stacks, title};
 use crate::{
-    aws::{TagTarget, View},
+    aws::{Error, TagTarget, View},
     cli::{RolloutArgs, RolloutCommand, RolloutFormat},
-    engine::{Found, Live, Owner, Phase, Plan, Resource, Tags},
+    engine::{Action, Address, Found, Input, Live, Owner, Phase, Plan, Resource},
+    facts,
     kinds::{
         launch_template_version::{LaunchTemplateVersion, Version, container},
-        rollout::{Rollout, WISH, Wish, break_off},
+        rollout::{PAUSE, Rollout, Seen, UNDO, Wish, break_off},
     },
     reconcile::{Allow, Connection, Goal},
-    stack::Service,
+    stack::{self, Service},
 };
 use anyhow::{Context, bail};
 use aws_sdk_autoscaling::types::InstanceRefreshStatus as Status;
 use serde_json::{Value, json};
-use std::process::ExitCode;
+use std::{cmp::Reverse, process::ExitCode};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub(super) async fn run(args: &RolloutArgs) -> anyhow::Result<ExitCode> {
@@ -24,19 +25,19 @@ pub(super) async fn run(args: &RolloutArgs) -> anyhow::Result<ExitCode> {
     let mut failed = !unreached.is_empty();
     let mut documents = vec![];
     for connection in &connections {
+        // What was done before an error is told as well.
+        let mut text = String::new();
         let told = match &args.command {
-            RolloutCommand::Status { output, .. } => status(connection, *output, &mut documents).await,
-            RolloutCommand::Pause { service, .. } => pause(connection, *service).await,
-            RolloutCommand::Resume { service, .. } => resume(connection, *service).await,
-            RolloutCommand::Undo { service, .. } => undo(connection, *service).await,
-            RolloutCommand::Retry { service, .. } => retry(connection, *service).await,
+            RolloutCommand::Status { output, .. } => status(connection, *output, &mut documents, &mut text).await,
+            RolloutCommand::Pause { service, .. } => pause(connection, *service, &mut text).await,
+            RolloutCommand::Resume { service, .. } => resume(connection, *service, &mut text).await,
+            RolloutCommand::Undo { service, .. } => undo(connection, *service, &mut text).await,
+            RolloutCommand::Retry { service, .. } => retry(connection, *service, &mut text).await,
         };
-        match told.with_context(|| format!("{}: nothing was done", title(&connection.spec))) {
-            Ok(text) => out(&text)?,
-            Err(error) => {
-                failed = true;
-                print_error(&error);
-            }
+        out(&text)?;
+        if let Err(error) = told.with_context(|| title(&connection.spec)) {
+            failed = true;
+            print_error(&error);
         }
     }
     if !documents.is_empty() {
@@ -49,13 +50,26 @@ pub(super) async fn run(args: &RolloutArgs) -> anyhow::Result<ExitCode> {
 struct Stand {
     service: &'static str,
     live: Live<Rollout>,
-    /// What the spec stands for; nothing where that is not made yet.
+    /// What the spec stands for; nothing where that is not made yet, or not known.
     wanted: Option<Version>,
-    /// Former versions that there are, newest first.
-    versions: Vec<(Version, Option<String>)>,
+    /// Why it is not known what the spec stands for.
+    open: Option<String>,
+    /// The versions that there are, newest first.
+    versions: Vec<Kept>,
     /// What the next pass says about it.
     phase: Phase,
     wish: Rollout,
+}
+
+/// A version that there is.
+struct Kept {
+    version: Version,
+    /// Digest of its container image.
+    digest: Option<String>,
+    /// What it lacks, so that nothing can be launched from it.
+    gone: Option<&'static str>,
+    /// Whether it has run.
+    proven: bool,
 }
 
 /// Looks at the stack, and at the rollouts of one service or of all.
@@ -68,15 +82,25 @@ async fn look(connection: &Connection, service: Option<Service>) -> anyhow::Resu
         let wish = wanted.of::<Rollout>().find(|(a, _)| a.name == name).map(|(_, r)| r.clone());
         let live = all.iter().find(|l| l.name == name && l.owner == Owner::Ours).cloned();
         let (Some(mut wish), Some(live)) = (wish, live) else { continue };
-        let version = plan.output::<LaunchTemplateVersion>(name).cloned();
+        let address = Address::new(LaunchTemplateVersion::KIND, name);
+        let open = plan.steps.iter().find(|s| s.address == address).and_then(|s| match &s.action {
+            Action::Wait(why, _) | Action::Unknown(why) => Some(why.clone()),
+            _ => None,
+        });
+        let version = plan.output::<LaunchTemplateVersion>(name).filter(|_| open.is_none()).cloned();
         if let Some(version) = &version {
-            wish.version = crate::engine::Input::Known(version.clone());
+            wish.version = Input::Known(version.clone());
         }
         wish.group = live.state.group.clone();
         wish.alarms = wish.alarms.iter().filter_map(|alarm| filled(&plan, alarm)).collect();
         wish.keep(&live.state);
-        let phase = wish.phase(&live);
-        stands.push(Stand { service: name, versions: versions(&plan, name), live, wanted: version, phase, wish });
+        let phase = match (&open, &live.phase) {
+            (Some(_), Phase::Pending(_)) => live.phase.clone(),
+            (Some(_), _) => Phase::Pending("it is not known what the spec stands for".to_owned()),
+            (None, _) => wish.phase(&live),
+        };
+        let versions = versions(connection, &plan, service).await;
+        stands.push(Stand { service: name, versions, live, wanted: version, open, phase, wish });
     }
     if stands.is_empty() {
         bail!("there is no scaling group yet; `controller apply` makes one");
@@ -85,54 +109,66 @@ async fn look(connection: &Connection, service: Option<Service>) -> anyhow::Resu
 }
 
 /// An alarm that there is.
-fn filled(
-    plan: &Plan,
-    alarm: &crate::engine::Input<crate::kinds::alarm::Watch>,
-) -> Option<crate::engine::Input<crate::kinds::alarm::Watch>> {
+fn filled(plan: &Plan, alarm: &Input<crate::kinds::alarm::Watch>) -> Option<Input<crate::kinds::alarm::Watch>> {
     use crate::engine::Slot;
     let name = &alarm.source()?.name;
-    plan.output::<crate::kinds::alarm::Alarm>(name).cloned().map(crate::engine::Input::Known)
+    plan.output::<crate::kinds::alarm::Alarm>(name).cloned().map(Input::Known)
 }
 
 /// The versions of a service, newest first, with the image in each.
-fn versions(plan: &Plan, service: &str) -> Vec<(Version, Option<String>)> {
-    let is_it = |f: &&Found| f.address.kind == LaunchTemplateVersion::KIND && f.address.name == service;
-    let mut all: Vec<_> = plan
-        .found
-        .iter()
-        .filter(is_it)
-        .filter_map(|f| {
-            let state = f.state::<LaunchTemplateVersion>()?;
-            Some((
-                f.output::<LaunchTemplateVersion>()?.clone(),
-                container(&state.user_data.template).and_then(|c| c.split('@').nth(1)).map(ToOwned::to_owned),
-            ))
-        })
-        .collect();
-    all.sort_by_key(|(v, _)| std::cmp::Reverse(v.number));
+async fn versions(connection: &Connection, plan: &Plan, service: Service) -> Vec<Kept> {
+    let aws = &connection.aws;
+    let repository = stack::repository(&connection.spec, &aws.account, service);
+    let ours = format!("{}/{repository}@", stack::registry(&aws.account, &aws.region));
+    // What could not be read is not taken for gone, and of other registries nothing is known.
+    let stored = facts::stored(aws, &repository).await.ok();
+    let is_it = |f: &&Found| f.address.kind == LaunchTemplateVersion::KIND && f.address.name == service.name();
+    let kept = |f: &Found| {
+        let (state, version) = (f.state::<LaunchTemplateVersion>()?, f.output::<LaunchTemplateVersion>()?.clone());
+        let image = container(&state.user_data.template);
+        let digest = image.and_then(|c| c.split('@').nth(1)).map(ToOwned::to_owned);
+        let ours = image.filter(|i| i.starts_with(&ours)).and(digest.as_ref());
+        let lost = ours.zip(stored.as_ref()).is_some_and(|(digest, stored)| !stored.contains_key(digest));
+        let gone = match (state.image_exists, lost) {
+            (false, _) => Some("AMI gone"),
+            (true, true) => Some("image gone"),
+            (true, false) => None,
+        };
+        Some(Kept { version, digest, gone, proven: f.proven })
+    };
+    let mut all: Vec<_> = plan.found.iter().filter(is_it).filter_map(kept).collect();
+    all.sort_by_key(|kept| Reverse(kept.version.number));
     all
 }
 
-async fn status(connection: &Connection, output: RolloutFormat, documents: &mut Vec<Value>) -> anyhow::Result<String> {
+async fn status(
+    connection: &Connection,
+    output: RolloutFormat,
+    documents: &mut Vec<Value>,
+    text: &mut String,
+) -> anyhow::Result<()> {
     let stands = look(connection, None).await?;
     if output == RolloutFormat::Json {
         let services: Vec<_> = stands.iter().map(document).collect();
         documents
             .push(json!({ "stack": name(&connection.spec), "region": connection.aws.region, "services": services }));
-        return Ok(String::new());
+        return Ok(());
     }
-    let mut text = format!("stack {}\n", title(&connection.spec));
+    text.push_str(&format!("stack {}\n", title(&connection.spec)));
     for s in &stands {
         text.push_str(&describe(s));
     }
-    Ok(text)
+    Ok(())
 }
 
 /// One service in some lines.
 fn describe(s: &Stand) -> String {
     let image = |v: &Version| {
-        let found = s.versions.iter().find(|(have, _)| have == v).and_then(|(_, image)| image.clone());
-        found.map_or_else(String::new, |digest| format!("  {}", digest.get(..19).unwrap_or(&digest)))
+        let kept = s.versions.iter().find(|kept| kept.version == *v);
+        let digest = kept.and_then(|kept| kept.digest.as_ref());
+        let digest = digest.map_or_else(String::new, |digest| format!("  {}", digest.get(..19).unwrap_or(digest)));
+        let gone = kept.and_then(|kept| kept.gone).map_or_else(String::new, |what| format!("  ({what})"));
+        format!("{digest}{gone}")
     };
     let seen = &s.live.state.seen;
     let mut text = format!("{}: {}\n", s.service, word(s));
@@ -142,18 +178,20 @@ fn describe(s: &Stand) -> String {
     for v in &seen.others {
         text.push_str(&format!("  beside  {v}{}\n", image(v)));
     }
-    match &s.wanted {
-        Some(v) if Some(v) != s.live.state.version.known() => text.push_str(&format!("  wanted  {v}{}\n", image(v))),
-        Some(_) => {}
-        None => text.push_str("  wanted  a version that is not made yet\n"),
+    match (&s.wanted, &s.open) {
+        (Some(v), _) if Some(v) != s.live.state.version.known() => {
+            text.push_str(&format!("  wanted  {v}{}\n", image(v)));
+        }
+        (Some(_), _) => {}
+        (None, Some(why)) => text.push_str(&format!("  wanted  not known: {why}\n")),
+        (None, None) => text.push_str("  wanted  a version that is not made yet\n"),
     }
     for r in seen.refreshes.iter().take(3) {
         let when = r.times.1.or(r.times.0).and_then(|t| t.format(&Rfc3339).ok()).unwrap_or_default();
         text.push_str(&format!("  {when}  {r}\n"));
     }
-    let former =
-        s.versions.iter().filter(|(v, _)| Some(v) != s.live.state.version.known() && Some(v) != s.wanted.as_ref());
-    for (v, _) in former {
+    let all = s.versions.iter().map(|kept| &kept.version);
+    for v in all.filter(|v| Some(*v) != s.live.state.version.known() && Some(*v) != s.wanted.as_ref()) {
         text.push_str(&format!(
             "  kept    {v}{}{}\n",
             image(v),
@@ -178,6 +216,7 @@ fn document(s: &Stand) -> Value {
     let phase = match &s.phase {
         Phase::Ready if s.wish.changes(&s.live.state).is_empty() && s.wanted.is_some() => "inPlace",
         Phase::Ready => "due",
+        Phase::Pending(_) if seen.running().is_none() => "waiting",
         Phase::Pending(_) | Phase::Deleting(_) => "running",
         Phase::Failed(_) => "blocked",
     };
@@ -188,9 +227,11 @@ fn document(s: &Stand) -> Value {
         "version": s.live.state.version.known().map(ToString::to_string),
         "wanted": s.wanted.as_ref().map(ToString::to_string),
         "others": seen.others.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "wish": seen.wish.as_ref().map(ToString::to_string),
-        "versions": s.versions.iter().map(|(v, image)| json!({
-            "version": v.to_string(), "image": image, "failed": seen.failure(v).is_some(),
+        "paused": seen.wish.paused,
+        "undone": seen.wish.undo.as_ref().map(|(bad, _)| bad.to_string()),
+        "versions": s.versions.iter().map(|kept| json!({
+            "version": kept.version.to_string(), "image": kept.digest, "gone": kept.gone,
+            "failed": seen.failure(&kept.version).is_some(),
         })).collect::<Vec<_>>(),
         "refreshes": seen.refreshes.iter().map(|r| json!({
             "id": r.id, "to": r.to.as_ref().map(ToString::to_string), "status": r.status.as_str(), "percent": r.percent,
@@ -200,68 +241,91 @@ fn document(s: &Stand) -> Value {
 }
 
 /// The word first, and then the deed: a pass in between must not start again what is broken off.
-async fn pause(connection: &Connection, service: Option<Service>) -> anyhow::Result<String> {
-    let mut text = String::new();
-    for s in look(connection, service).await? {
-        say(connection, &s, &Wish::Pause).await?;
+async fn pause(connection: &Connection, service: Option<Service>, text: &mut String) -> anyhow::Result<()> {
+    for s in look(connection, service).await.context("nothing was done")? {
+        note(connection, &s, &Wish { paused: true, ..Wish::default() }).await?;
         text.push_str(&format!("{}: rollouts are paused", s.service));
-        if let Some(refresh) = s.live.state.seen.running().filter(|r| r.status != Status::Cancelling) {
-            break_off(&connection.aws, &s.live.id, refresh, false).await?;
-            text.push_str(&format!("; the {refresh} is broken off where it stands"));
+        match s.live.state.seen.running() {
+            Some(refresh) if refresh.ends_by_itself() => text.push_str(&format!("; the {refresh} ends by itself")),
+            Some(refresh) => {
+                let broken_off = break_off(&connection.aws, &s.live.id, refresh, false).await;
+                broken_off.with_context(|| {
+                    format!("{}: the {refresh} could not be broken off; say `pause` once more", s.service)
+                })?;
+                text.push_str(&format!("; the {refresh} is broken off where it stands"));
+            }
+            None => {}
         }
         text.push_str("\n  go on with `controller rollout resume`, or back with `controller rollout undo`\n");
     }
-    Ok(text)
+    Ok(())
 }
 
-async fn resume(connection: &Connection, service: Option<Service>) -> anyhow::Result<String> {
-    let mut text = String::new();
-    for mut s in look(connection, service).await? {
-        let Some(wish) = s.live.state.seen.wish.take() else {
-            text.push_str(&format!("{}: nothing to resume\n", s.service));
-            continue;
+/// Lifts `pause`, and where there is none `undo`: each word by itself, as it was said.
+async fn resume(connection: &Connection, service: Option<Service>, text: &mut String) -> anyhow::Result<()> {
+    for s in look(connection, service).await.context("nothing was done")? {
+        let mut wish = s.live.state.seen.wish.clone();
+        let (key, lifted) = match &wish.undo {
+            _ if wish.paused => (PAUSE, "pause".to_owned()),
+            Some((bad, good)) => (UNDO, format!("undo {bad} to {good}")),
+            None => {
+                text.push_str(&format!("{}: nothing to resume\n", s.service));
+                continue;
+            }
         };
-        let tag = aws_sdk_autoscaling::types::Tag::builder().key(WISH).resource_id(&s.live.id);
+        if key == PAUSE {
+            wish.paused = false;
+        } else if let Some((bad, _)) = wish.undo.take()
+            && let Some(refresh) = s.live.state.seen.failure(&bad)
+        {
+            // A refresh that was taken back by `undo` looks like one that has failed.
+            wish.retry = Some(refresh.id.clone());
+            note(connection, &s, &Wish { retry: wish.retry.clone(), ..Wish::default() }).await?;
+        }
+        let tag = aws_sdk_autoscaling::types::Tag::builder().key(key).resource_id(&s.live.id);
         let tag = tag.resource_type("auto-scaling-group").build();
-        let delete = connection.aws.autoscaling.delete_tags().tags(tag).send();
-        delete.await.map_err(crate::aws::Error::from)?;
-        text.push_str(&format!(
-            "{}: `{wish}` is lifted; {}\n",
-            s.service,
-            go_on(connection, &s.live, s.service).await?
-        ));
+        let deleted = connection.aws.autoscaling.delete_tags().tags(tag).send().await;
+        deleted.map_err(Error::from).with_context(|| format!("{}: nothing was done", s.service))?;
+        let told = go_on(connection, s.service, &wish, None).await;
+        text.push_str(&format!("{}: `{lifted}` is lifted; {told}\n", s.service));
     }
-    Ok(text)
+    Ok(())
 }
 
-async fn undo(connection: &Connection, service: Service) -> anyhow::Result<String> {
-    let stands = look(connection, Some(service)).await?;
+async fn undo(connection: &Connection, service: Service, text: &mut String) -> anyhow::Result<()> {
+    let stands = look(connection, Some(service)).await.context("nothing was done")?;
     let s = &stands[0];
-    let Some(bad) = &s.wanted else {
-        bail!("the spec stands for a version that is not made yet, so there is nothing to undo; change the spec");
+    let seen = &s.live.state.seen;
+    let bad = match (&s.wanted, &s.open) {
+        (Some(wanted), _) => Some(wanted),
+        // Whatever the spec stands for: what is on its way, or else what runs.
+        (None, Some(_)) => seen.running().and_then(|r| r.to.as_ref()).or(s.live.state.version.known()),
+        (None, None) => None,
     };
-    if let Some(Wish::Undo(undone, good)) = &s.live.state.seen.wish
+    let bad = bad.context(
+        "nothing was done: the spec stands for a version that is not made yet, so there is nothing to undo; change the spec",
+    )?;
+    if let Some((undone, good)) = &seen.wish.undo
         && undone == bad
     {
-        return Ok(format!("{}: {bad} is undone already; {good} is wanted\n", s.service));
+        text.push_str(&format!("{}: {bad} is undone already; {good} is wanted\n", s.service));
+        return Ok(());
     }
-    let good = good(s, bad)?;
-    let wish = Wish::Undo(bad.clone(), good.clone());
-    say(connection, s, &wish).await?;
-    let mut live = s.live.clone();
-    live.state.seen.wish = Some(wish);
-    let told = go_on(connection, &live, s.service).await?;
-    Ok(format!(
+    let good = good(s, bad).context("nothing was done")?;
+    let wish = Wish { undo: Some((bad.clone(), good.clone())), ..seen.wish.clone() };
+    note(connection, s, &wish).await?;
+    let told = go_on(connection, s.service, &wish, Some(bad)).await;
+    text.push_str(&format!(
         "{}: back from {bad} to {good}; {told}\n  this holds until the spec stands for another version, or `controller rollout resume`\n",
         s.service
-    ))
+    ));
+    Ok(())
 }
 
-/// The good version before this one: what the group names while another is on its way, else the last one that a refresh
-/// brought to its end, else the newest former one that did not fail.
+/// The good version before this one: what the group names while another is on its way, else the last other one that a refresh
+/// brought to its end, else the newest former one that did not fail. Nothing that cannot be launched any more.
 fn good(s: &Stand, bad: &Version) -> anyhow::Result<Version> {
     let state = &s.live.state;
-    let there = |v: &&Version| s.versions.iter().any(|(have, _)| have == *v);
     let stored = state.version.known();
     if let Some(stored) = stored.filter(|v| *v != bad) {
         let on_its_way =
@@ -271,50 +335,65 @@ fn good(s: &Stand, bad: &Version) -> anyhow::Result<Version> {
         }
         return Ok(stored.clone());
     }
+    let whole: Vec<&Kept> = s.versions.iter().filter(|kept| kept.version != *bad && kept.gone.is_none()).collect();
     let brought = state.seen.refreshes.iter().filter(|r| r.status == Status::Successful).filter_map(|r| r.to.as_ref());
-    let former = s.versions.iter().map(|(v, _)| v).filter(|v| v.number < bad.number && state.seen.failure(v).is_none());
-    let found = brought.filter(|v| *v != bad && v.number < bad.number).filter(there).chain(former).next();
+    let brought = brought.filter(|v| whole.iter().any(|kept| kept.version == **v));
+    let mut former: Vec<&Kept> = whole.iter().copied().filter(|kept| kept.version.number < bad.number).collect();
+    former.sort_by_key(|kept| !kept.proven);
+    let former = former.into_iter().map(|kept| &kept.version);
+    let found = brought.chain(former).find(|v| state.seen.failure(v).is_none());
     found.cloned().with_context(|| format!("no good version before {bad} is left to go back to"))
 }
 
-async fn retry(connection: &Connection, service: Option<Service>) -> anyhow::Result<String> {
-    let mut text = String::new();
-    for s in look(connection, service).await? {
-        let failure = s.wanted.as_ref().and_then(|v| s.live.state.seen.failure(v));
-        let Some(failure) = failure else {
-            text.push_str(&format!("{}: nothing has failed that the spec stands for\n", s.service));
+async fn retry(connection: &Connection, service: Option<Service>, text: &mut String) -> anyhow::Result<()> {
+    for s in look(connection, service).await.context("nothing was done")? {
+        let seen = &s.live.state.seen;
+        // What is wanted after `undo` is what that goes back to.
+        let Some(failure) = s.wish.version.known().and_then(|v| seen.failure(v)) else {
+            text.push_str(&format!("{}: nothing has failed that is wanted\n", s.service));
             continue;
         };
-        let wish = Wish::Retry(failure.id.clone());
-        say(connection, &s, &wish).await?;
-        let mut live = s.live.clone();
-        live.state.seen.wish = Some(wish);
-        text.push_str(&format!("{}: tried again; {}\n", s.service, go_on(connection, &live, s.service).await?));
+        let wish = Wish { retry: Some(failure.id.clone()), ..seen.wish.clone() };
+        note(connection, &s, &wish).await?;
+        let told = go_on(connection, s.service, &wish, None).await;
+        text.push_str(&format!("{}: tried again; {told}\n", s.service));
     }
-    Ok(text)
+    Ok(())
 }
 
-/// Leaves a word at the group.
-async fn say(connection: &Connection, s: &Stand, wish: &Wish) -> anyhow::Result<()> {
-    let tags = Tags::from([(WISH.to_owned(), wish.to_string())]);
-    Ok(connection.aws.tag(&TagTarget::ScalingGroup(s.live.id.clone()), &tags).await?)
+/// Leaves words at the group.
+async fn note(connection: &Connection, s: &Stand, wish: &Wish) -> anyhow::Result<()> {
+    let noted = connection.aws.tag(&TagTarget::ScalingGroup(s.live.id.clone()), &wish.tags()).await;
+    noted.with_context(|| format!("{}: nothing was done", s.service))
 }
 
-/// Does at once what the next pass would do about this rollout, and says what that was.
-async fn go_on(connection: &Connection, live: &Live<Rollout>, service: &'static str) -> anyhow::Result<String> {
+/// Does at once what the next pass would do about this rollout, and says what that was. The word is noted by now: what does not work
+/// at once, the next pass does.
+async fn go_on(connection: &Connection, service: &'static str, wish: &Wish, wanted: Option<&Version>) -> String {
+    match at_once(connection, service, wish, wanted).await {
+        Ok(told) => told,
+        Err(error) => format!("this is noted, and the next pass does it; it did not work at once: {error:#}"),
+    }
+}
+
+/// `wanted`: what the spec stands for, where it is not known and a person goes by what runs.
+async fn at_once(
+    connection: &Connection,
+    service: &'static str,
+    said: &Wish,
+    wanted: Option<&Version>,
+) -> anyhow::Result<String> {
     let stands = look(connection, None).await?;
     let Some(s) = stands.into_iter().find(|s| s.service == service) else { return Ok(String::new()) };
+    let Some(version) = s.wanted.clone().or(wanted.cloned()) else { return Ok("the next pass goes on".to_owned()) };
     // What was just said is known here, whether or not AWS tells it already.
     let mut now = s.live.clone();
-    now.state.seen.wish.clone_from(&live.state.seen.wish);
+    now.state.seen.wish.clone_from(said);
     let mut wish = s.wish.clone();
-    if let Some(version) = s.wanted.clone() {
-        (wish.version, wish.seen) = (crate::engine::Input::Known(version), crate::kinds::rollout::Seen::default());
-    }
+    (wish.version, wish.seen) = (Input::Known(version), Seen::default());
     wish.keep(&now.state);
     let changes = wish.changes(&now.state);
     match wish.phase(&now) {
-        Phase::Ready if s.wanted.is_none() => Ok("the next pass goes on".to_owned()),
         Phase::Ready if changes.is_empty() && now.state.seen.running().is_none() => Ok("that is what runs".to_owned()),
         Phase::Ready => {
             wish.update(&connection.aws, &now, &changes).await?;

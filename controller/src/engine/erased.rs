@@ -146,6 +146,8 @@ pub struct Found {
     pub tag_target: Option<TagTarget>,
     pub(super) kind: &'static dyn Kind,
     pub(super) removed: bool,
+    /// See [`Live::proven`].
+    pub proven: bool,
     /// What others call it, besides its id.
     pub(super) keys: Vec<String>,
     /// The name it has in AWS, where that is unique.
@@ -169,6 +171,7 @@ impl Found {
             refs,
             aws_name: Resource::name(&live.state),
             removed: live.state.removed(),
+            proven: live.proven,
             keys: R::keys(&live.output),
             tag_target: R::tag_target(&live.output),
             output: Arc::new(live.output.clone()),

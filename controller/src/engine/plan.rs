@@ -222,6 +222,7 @@ pub fn plan(wanted: &Wanted, observed: &Observed, ownership: &Ownership, policy:
         ignored: vec![],
         known: Outputs::default(),
         unread: BTreeSet::new(),
+        undecided: BTreeSet::new(),
         blocked: BTreeSet::new(),
         fates: BTreeMap::new(),
     };
@@ -261,6 +262,8 @@ struct Builder<'a> {
     known: Outputs,
     /// What has no values to give because its kind, or that of something it takes values from, could not be read.
     unread: BTreeSet<Address>,
+    /// Of what several are live, and which of them is wanted cannot be told while a value is not to be had.
+    undecided: BTreeSet<Address>,
     /// What a person has to decide about.
     blocked: BTreeSet<Address>,
     fates: BTreeMap<usize, Fate>,
@@ -286,8 +289,7 @@ impl Builder<'_> {
             let why = format!("it takes values from {source}, which could not be read");
             if let Some((index, ..)) = self.nearest(address, node.as_ref()) {
                 let found = self.observed.found[index].clone();
-                self.fates.insert(index, Fate::Kept);
-                self.known.insert(address.clone(), found.output.clone(), false);
+                self.keep(index, node.as_ref(), false, true);
                 self.push(address, Action::Unknown(why), Some(found), node, Tags::new(), Cause::Unclear);
             } else {
                 self.unread.insert(address.clone());
@@ -295,10 +297,16 @@ impl Builder<'_> {
             }
             return sources;
         }
+        // Nor is one of several live ones wanted before it is known which: nothing begins with it, or ends for it.
+        let undecided = |sources: &BTreeSet<Address>| {
+            let source = sources.iter().find(|s| self.undecided.contains(s));
+            source.map(|s| format!("it is not known which {s} is wanted"))
+        };
+        let (open, any) = (undecided(&sources.open), undecided(&sources.all));
+        let absent = |node: &mut dyn Node| node.inputs().iter().find_map(|s| s.absent().map(ToOwned::to_owned));
         let tags = self.ownership.tags(address, node.name().as_deref(), &intent);
-        let absent = node.inputs().iter().find_map(|s| s.absent().map(ToOwned::to_owned));
         let Some((index, mut node, mut changes)) = self.nearest(address, node.as_ref()) else {
-            let action = match (self.in_the_way(address, node.as_ref()), absent) {
+            let action = match (self.in_the_way(address, node.as_ref()), absent(node.as_mut()).or(any)) {
                 (Some(action), _) => action,
                 (None, Some(why)) => Action::Wait(why, vec![]),
                 (None, None) => Action::Create,
@@ -310,6 +318,15 @@ impl Builder<'_> {
             }
             return sources;
         };
+        let absent = absent(node.as_mut());
+        let lacks = absent.is_some();
+        if let Some(why) = open {
+            let found = self.observed.found[index].clone();
+            let why = if let Phase::Pending(goes_on) = &found.phase { goes_on.clone() } else { why };
+            self.keep(index, node.as_ref(), false, true);
+            self.push(address, Action::Wait(why, vec![]), Some(found), node, tags, Cause::Unclear);
+            return sources;
+        }
         let live = &self.observed.found[index];
         self.leave_alone(address, &mut changes);
         let how = changes.iter().map(|c| c.how).max().unwrap_or(How::InPlace);
@@ -359,9 +376,8 @@ impl Builder<'_> {
             let order = if how == How::DeleteFirst || dragged { How::DeleteFirst } else { How::CreateFirst };
             self.fates.insert(index, Fate::Replaced(order));
         } else {
-            self.fates.insert(index, Fate::Kept);
             let will_alter = altering && matches!(action, Some(Action::Update(_)));
-            self.known.insert(address.clone(), live.output.clone(), will_alter);
+            self.keep(index, node.as_ref(), will_alter, lacks);
         }
         if let Some(action) = action {
             let found = self.observed.found[index].clone();
@@ -369,6 +385,16 @@ impl Builder<'_> {
             self.push(address, action, Some(found), node, tags, cause);
         }
         sources
+    }
+
+    /// A live thing stays, and gives its values to others: those that a step of this plan will not alter, and that do not hang on
+    /// which of several is wanted.
+    fn keep(&mut self, index: usize, node: &dyn Node, will_alter: bool, lacks: bool) {
+        let Found { address, output, .. } = &self.observed.found[index];
+        let undecided = lacks && node.kind().spares() > 0;
+        self.fates.insert(index, Fate::Kept);
+        self.known.insert(address.clone(), output.clone(), will_alter || undecided);
+        self.undecided.extend(undecided.then(|| address.clone()));
     }
 
     /// Of the live things at an address the one to go on with, the wish adapted to it, and how the two differ: the one
@@ -571,11 +597,11 @@ fn add_removals(
                     && !matches!(fates.get(i), Some(Fate::Kept))
             })
             .collect();
-        // The newest spares of an address stay, so that there is something to go back to.
-        // One that failed is no good for that.
+        // The newest spares of an address stay, so that there is something to go back to: first those that have proven
+        // themselves. One that failed is no good for that.
         surplus.sort_by_key(|i| {
             let f = &observed.found[*i];
-            (matches!(f.phase, Phase::Failed(_)), Reverse(f.since))
+            (matches!(f.phase, Phase::Failed(_)), !f.proven, Reverse(f.since))
         });
         let mut spares: BTreeMap<&Address, usize> = BTreeMap::new();
         for i in surplus {

@@ -120,6 +120,8 @@ pub struct Live<R: Resource> {
     pub since: Option<OffsetDateTime>,
     /// Ids of things it refers to beyond its inputs.
     pub refs: Vec<String>,
+    /// Whether it has done its work well once: of spares, these stay the longest.
+    pub proven: bool,
 }
 
 impl<R: Resource> Live<R> {
@@ -135,6 +137,7 @@ impl<R: Resource> Live<R> {
             owner: Owner::Ours,
             since: None,
             refs: vec![],
+            proven: false,
         }
     }
 }

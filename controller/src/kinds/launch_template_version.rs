@@ -210,41 +210,26 @@ impl Resource for LaunchTemplateVersion {
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let templates = Templates::of_stack(view).await?;
-        let ids: Vec<_> = templates.iter().filter_map(|(t, _)| t.launch_template_id()).collect();
-        let pages = try_join_all(ids.iter().map(|id| async move {
-            let call = view.ec2.describe_launch_template_versions().launch_template_id(*id);
-            let mut pages = call.into_paginator().items().send();
-            let mut versions = vec![];
-            while let Some(version) = pages.next().await {
-                versions.push(version?);
-            }
-            Ok::<_, Error>(versions)
-        }))
-        .await?;
-        // A version without our address in its description was made by hand, and nothing launches from it.
-        let ours: Vec<(String, Ec2Version)> = pages
-            .into_iter()
-            .flatten()
-            .filter_map(|v| {
-                let address = v.version_description()?.strip_prefix(Self::KIND)?.strip_prefix('/')?;
-                Some((address.split(' ').next().unwrap_or(address).to_owned(), v))
-            })
-            .collect();
+        let ours = Versions::read(view).await?;
         let images: BTreeSet<String> = ours
+            .0
             .iter()
             .filter_map(|(_, v)| v.launch_template_data().and_then(|d| d.image_id()).map(ToOwned::to_owned))
             .collect();
         let existing = existing_images(view, images).await?;
         let histories = super::rollout::histories(view).await?;
-        let read = |(name, v): (String, Ec2Version)| {
-            let live = read(name, &v, &existing);
-            // One that could not be rolled out is the first to be cleared away.
+        let all: Vec<_> = ours.0.iter().map(|(name, v)| read(name.clone(), v, &existing)).collect();
+        let judge = |live: &Live<Self>| {
+            // One that could not be rolled out is the first to be cleared away, and then those that never were.
             let failure =
                 histories.failure(&live.output).map(|why| Phase::Failed(format!("its rollout failed: {why}")));
-            Live { phase: failure.unwrap_or(Phase::Ready), ..live }
+            let made = histories.group_made(&live.output.template);
+            let first = |l: &&Live<Self>| l.output.template == live.output.template && l.since <= made;
+            let first = all.iter().filter(first).map(|l| &l.output).max().filter(|_| made.is_some());
+            let proven = first == Some(&live.output) || histories.brought(&live.output);
+            Live { phase: failure.unwrap_or(Phase::Ready), proven, ..live.clone() }
         };
-        Ok(ours.into_iter().map(read).collect())
+        Ok(all.iter().map(judge).collect())
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<Version> {
@@ -267,6 +252,48 @@ impl Resource for LaunchTemplateVersion {
         let call = aws.ec2.delete_launch_template_versions().launch_template_id(template);
         super::gone(call.versions(number.to_string()).send().await)
     }
+}
+
+/// The versions of the stack's templates with the names that their descriptions say; read once a pass.
+struct Versions(Vec<(String, Ec2Version)>);
+
+impl Versions {
+    async fn read(view: &View) -> Result<Arc<Self>> {
+        view.once(|| Self::list(view)).await
+    }
+
+    async fn list(view: &View) -> Result<Self> {
+        let templates = Templates::of_stack(view).await?;
+        let ids: Vec<_> = templates.iter().filter_map(|(t, _)| t.launch_template_id()).collect();
+        let pages = try_join_all(ids.iter().map(|id| async move {
+            let call = view.ec2.describe_launch_template_versions().launch_template_id(*id);
+            let mut pages = call.into_paginator().items().send();
+            let mut versions = vec![];
+            while let Some(version) = pages.next().await {
+                versions.push(version?);
+            }
+            Ok::<_, Error>(versions)
+        }))
+        .await?;
+        // A version without our address in its description was made by hand, and nothing launches from it.
+        let ours = pages
+            .into_iter()
+            .flatten()
+            .filter_map(|v| {
+                let address = v.version_description()?.strip_prefix(LaunchTemplateVersion::KIND)?.strip_prefix('/')?;
+                Some((address.split(' ').next().unwrap_or(address).to_owned(), v))
+            })
+            .collect();
+        Ok(Self(ours))
+    }
+}
+
+/// The container images that a service's versions run, by digest: what has to stay in the registry.
+pub async fn containers(view: &View, service: &str) -> Result<BTreeSet<String>> {
+    let text = |v: &Ec2Version| BASE64_STANDARD.decode(v.launch_template_data()?.user_data()?).ok();
+    let all = Versions::read(view).await?;
+    let texts = all.0.iter().filter(|(name, _)| name == service).filter_map(|(_, v)| text(v));
+    Ok(texts.filter_map(|t| Some(container(&String::from_utf8_lossy(&t))?.split_once('@')?.1.to_owned())).collect())
 }
 
 impl LaunchTemplateVersion {

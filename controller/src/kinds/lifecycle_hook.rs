@@ -1,5 +1,5 @@
-//! What a group waits for before it takes an instance away: the worker on it finishes or hands back the job in hand, and says
-//! so. Without an answer the instance goes when the time is up.
+//! What a group waits for before an instance serves, and before it takes one away: the worker on it gets ready, or finishes or hands
+//! back the job in hand, and says so. Without an answer the group goes on when the time is up.
 
 use super::gone;
 use crate::{
@@ -23,6 +23,8 @@ pub struct LifecycleHook {
     pub default_result: String,
 }
 
+/// The transition of an instance that comes.
+pub const LAUNCHING: &str = "autoscaling:EC2_INSTANCE_LAUNCHING";
 /// The transition of an instance that the group takes away.
 pub const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
 

@@ -3,12 +3,13 @@
 use super::{gone, policy_differs};
 use crate::{
     aws::{Aws, Error, Result, TagTarget, View, tags},
-    engine::{Change, How, Live, Resource, Tags, differs},
+    engine::{Change, How, Live, Resource, Tags, differs, differs_as},
     sdk_tags,
 };
 use aws_sdk_ecr::types::{ImageScanningConfiguration, ImageTagMutability, Repository as EcrRepository};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// A repository.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,8 +20,10 @@ pub struct Repository {
     pub immutable: bool,
     /// Whether images are scanned when pushed.
     pub scan: bool,
-    /// Lifecycle policy document.
+    /// Lifecycle policy document, without the rules that stand for the pins.
     pub lifecycle: Value,
+    /// Tags of images that stay whatever is pushed after them; where they are not known, those of the live one.
+    pub pins: Option<BTreeSet<String>>,
 }
 
 /// What a repository offers to others.
@@ -41,8 +44,14 @@ impl Resource for Repository {
         Some(self.name.clone())
     }
 
+    fn keep(&mut self, live: &Self) {
+        if self.pins.is_none() {
+            self.pins.clone_from(&live.pins);
+        }
+    }
+
     fn changes(&self, live: &Self) -> Vec<Change> {
-        let Self { name, immutable, scan, lifecycle } = self;
+        let Self { name, immutable, scan, lifecycle, pins } = self;
         let mut changes: Vec<_> = [
             differs("name", name, &live.name, How::CreateFirst),
             differs("immutable", immutable, &live.immutable, How::InPlace),
@@ -52,7 +61,17 @@ impl Resource for Repository {
         .flatten()
         .collect();
         changes.extend(policy_differs("lifecycle", lifecycle, &live.lifecycle));
+        if pins != &live.pins {
+            let show = |p: &Option<BTreeSet<String>>| p.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
+            // What runs changes with every rollout.
+            changes.push(Change { due: true, ..differs_as("pins", show(&live.pins), show(pins), How::InPlace) });
+        }
         changes
+    }
+
+    fn intent(&self) -> String {
+        let Self { name, immutable, scan, lifecycle, pins: _ } = self;
+        format!("{name} {immutable} {scan} {lifecycle}")
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
@@ -113,20 +132,49 @@ impl Repository {
     }
     async fn set_lifecycle(&self, aws: &Aws) -> Result<()> {
         let call = aws.ecr.put_lifecycle_policy().repository_name(&self.name);
-        call.lifecycle_policy_text(self.lifecycle.to_string()).send().await?;
+        let policy = with_pins(self.lifecycle.clone(), self.pins.iter().flatten());
+        call.lifecycle_policy_text(policy.to_string()).send().await?;
         Ok(())
     }
 }
 
-/// Keeps the newest `keep` released images (tags `v…`) and one untagged; a rule for each prefix, as ECR wants it.
+/// Keeps the newest `keep` released images (tags `v…`), and of those whose tag was moved on as many as may be gone back to.
 pub fn keep_newest(keep: u32) -> Value {
     json!({ "rules": [
-        { "rulePriority": 1, "description": "one untagged image", "action": { "type": "expire" },
-          "selection": { "tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 1 } },
-        { "rulePriority": 2, "description": "the newest releases", "action": { "type": "expire" },
-          "selection": { "tagStatus": "tagged", "tagPrefixList": ["v"], "countType": "imageCountMoreThan", "countNumber": keep } },
+        { "rulePriority": 101, "description": "the newest untagged images", "action": { "type": "expire" },
+          "selection": { "tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 4 } },
+        { "rulePriority": 102, "description": "the newest releases", "action": { "type": "expire" },
+          "selection": { "tagStatus": "tagged", "tagPatternList": ["v*"], "countType": "imageCountMoreThan", "countNumber": keep } },
     ] })
 }
+
+/// The policy with a rule for each pin before all others. ECR counts by the time of the push and knows nothing of what runs; but a
+/// tag is on one image only, so "more than one" never comes true, and no later rule takes an image that an earlier one matches.
+fn with_pins<'a>(mut policy: Value, pins: impl Iterator<Item = &'a String>) -> Value {
+    let pinned = (1..).zip(pins).map(|(priority, tag)| {
+        json!({ "rulePriority": priority, "description": PIN, "action": { "type": "expire" },
+            "selection": { "tagStatus": "tagged", "tagPatternList": [tag], "countType": "imageCountMoreThan", "countNumber": 1 } })
+    });
+    if let Some(rules) = policy.get_mut("rules").and_then(Value::as_array_mut) {
+        rules.splice(0..0, pinned);
+    }
+    policy
+}
+
+/// The policy without the rules of pins, and the pins.
+fn without_pins(mut policy: Value) -> (Value, BTreeSet<String>) {
+    let mut pins = BTreeSet::new();
+    if let Some(rules) = policy.get_mut("rules").and_then(Value::as_array_mut) {
+        rules.retain(|rule| {
+            let tag = rule["selection"]["tagPatternList"][0].as_str().filter(|_| rule["description"] == PIN);
+            pins.extend(tag.map(ToOwned::to_owned));
+            tag.is_none()
+        });
+    }
+    (policy, pins)
+}
+
+const PIN: &str = "runs, or may be gone back to";
 
 async fn read(view: &View, repository: &EcrRepository) -> Result<Live<Repository>> {
     let name = repository.repository_name().unwrap_or_default();
@@ -140,6 +188,7 @@ async fn read(view: &View, repository: &EcrRepository) -> Result<Live<Repository
         Err(e) if e.is_not_found() => Value::Null,
         Err(e) => return Err(e),
     };
+    let (lifecycle, pins) = without_pins(lifecycle);
     let tags = tags::read(tags?.tags().iter().map(|t| (Some(t.key()), Some(t.value()))));
     let (owner, logical) = view.ownership.of(Repository::KIND, &tags, name);
     let state = Repository {
@@ -147,6 +196,7 @@ async fn read(view: &View, repository: &EcrRepository) -> Result<Live<Repository
         immutable: repository.image_tag_mutability() == Some(&ImageTagMutability::Immutable),
         scan: repository.image_scanning_configuration().is_some_and(ImageScanningConfiguration::scan_on_push),
         lifecycle,
+        pins: Some(pins),
     };
     let since = repository.created_at().and_then(|t| time::OffsetDateTime::from_unix_timestamp(t.secs()).ok());
     let output = RepositoryOut { uri: repository.repository_uri().unwrap_or_default().to_owned(), arn: arn.to_owned() };

@@ -3,7 +3,7 @@
 //! place, and going back means going back to that.
 //!
 //! Nothing is remembered here. How each version fared is in the group's own list of refreshes, and what a person asked for
-//! (`controller rollout pause`, `undo`, `retry`) is one tag of the group, so that every controller sees the same.
+//! (`controller rollout pause`, `undo`, `retry`) is in tags of the group, so that every controller sees the same.
 
 use super::{alarm::Watch, launch_template_version::Version, scaling_group::groups};
 use crate::{
@@ -21,8 +21,12 @@ use std::{
     sync::Arc,
 };
 
-/// The tag of a scaling group that holds a person's [`Wish`].
-pub const WISH: &str = "polybot.dev/rollout";
+/// The tags of a scaling group that hold a person's [`Wish`]: one for each word, so that none takes another's place.
+pub const PAUSE: &str = "polybot.dev/rollout-pause";
+/// The same for `undo`.
+pub const UNDO: &str = "polybot.dev/rollout-undo";
+/// The same for `retry`.
+pub const RETRY: &str = "polybot.dev/rollout-retry";
 
 /// A group's version.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,8 +64,8 @@ pub struct Seen {
     /// The group's refreshes, newest first, as far back as AWS remembers (six weeks).
     pub refreshes: Vec<Refresh>,
     /// What a person asked for.
-    pub wish: Option<Wish>,
-    /// The version that is held back by [`Wish::Undo`], once that applies to what the spec stands for.
+    pub wish: Wish,
+    /// The version that is held back by [`Wish::undo`], once that applies to what the spec stands for.
     pub undone: Option<Version>,
 }
 
@@ -82,36 +86,33 @@ pub struct Refresh {
     pub times: (Option<time::OffsetDateTime>, Option<time::OffsetDateTime>),
 }
 
-/// What a person asked for, until the next such word or a `resume`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// Nothing is rolled out.
-    Pause,
+/// What a person asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// Nothing is rolled out until a `resume`.
+    pub paused: bool,
     /// As long as the spec stands for the first version, the second one is wanted.
-    Undo(Version, Version),
+    pub undo: Option<(Version, Version)>,
     /// The refresh of this id may have failed: its version is tried once more.
-    Retry(String),
-}
-
-impl fmt::Display for Wish {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pause => write!(f, "pause"),
-            Self::Undo(bad, good) => write!(f, "undo {bad} to {good}"),
-            Self::Retry(id) => write!(f, "retry {id}"),
-        }
-    }
+    pub retry: Option<String>,
 }
 
 impl Wish {
-    /// Reads a tag. What nobody of us wrote means nothing.
-    pub fn parse(tag: &str) -> Option<Self> {
-        match tag.split(' ').collect::<Vec<_>>()[..] {
-            ["pause"] => Some(Self::Pause),
-            ["undo", bad, "to", good] => Some(Self::Undo(Version::parse(bad)?, Version::parse(good)?)),
-            ["retry", id] => Some(Self::Retry(id.to_owned())),
-            _ => None,
-        }
+    /// Reads the tags. What nobody of us wrote means nothing.
+    pub fn read(tags: &Tags) -> Self {
+        let undo = |tag: &String| {
+            let (bad, good) = tag.split_once(" to ")?;
+            Some((Version::parse(bad)?, Version::parse(good)?))
+        };
+        Self { paused: tags.contains_key(PAUSE), undo: tags.get(UNDO).and_then(undo), retry: tags.get(RETRY).cloned() }
+    }
+
+    /// The tags that say so.
+    pub fn tags(&self) -> Tags {
+        let undo = self.undo.as_ref().map(|(bad, good)| (UNDO, format!("{bad} to {good}")));
+        let paused = self.paused.then(|| (PAUSE, "yes".to_owned()));
+        let words = [paused, undo, self.retry.clone().map(|id| (RETRY, id))];
+        words.into_iter().flatten().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 }
 
@@ -122,7 +123,7 @@ impl Refresh {
     }
 
     /// Whether it is on its way to an end that nobody changes any more.
-    fn ends_by_itself(&self) -> bool {
+    pub fn ends_by_itself(&self) -> bool {
         use Status as S;
         matches!(self.status, S::Cancelling | S::RollbackInProgress)
     }
@@ -146,8 +147,12 @@ impl Seen {
     /// The refresh by which a version has failed, where the last one that brought it did, and nobody asked for another try.
     pub fn failure(&self, version: &Version) -> Option<&Refresh> {
         let last = self.refreshes.iter().find(|r| r.to.as_ref() == Some(version) && r.status != Status::Cancelled)?;
-        let forgiven = matches!(&self.wish, Some(Wish::Retry(id)) if *id == last.id);
-        Some(last).filter(|r| r.failed() && !forgiven)
+        Some(last).filter(|r| r.failed() && self.wish.retry.as_ref() != Some(&r.id))
+    }
+
+    /// Whether a refresh has brought a version to its end. Whatever came later, it was good then.
+    pub fn brought(&self, version: &Version) -> bool {
+        self.refreshes.iter().any(|r| r.to.as_ref() == Some(version) && r.status == Status::Successful)
     }
 }
 
@@ -163,7 +168,7 @@ impl Resource for Rollout {
     }
 
     fn keep(&mut self, live: &Self) {
-        if let (Some(Wish::Undo(bad, good)), Input::Known(wanted)) = (&live.seen.wish, &self.version)
+        if let (Some((bad, good)), Input::Known(wanted)) = (&live.seen.wish.undo, &self.version)
             && bad == wanted
         {
             self.seen.undone = Some(bad.clone());
@@ -190,13 +195,13 @@ impl Resource for Rollout {
         let seen = &live.state.seen;
         if let Some(refresh) = seen.running() {
             let right = refresh.to.is_none() || refresh.to.as_ref() == self.version.known();
-            if right || refresh.ends_by_itself() || seen.wish == Some(Wish::Pause) {
+            if right || refresh.ends_by_itself() || seen.wish.paused {
                 return live.phase.clone();
             }
             return Phase::Ready;
         }
         let differs = !self.changes(&live.state).is_empty();
-        if differs && seen.wish == Some(Wish::Pause) {
+        if differs && seen.wish.paused {
             return Phase::Failed("rollouts are paused; `controller rollout resume` goes on".to_owned());
         }
         if let Some(failure) = self.version.known().filter(|_| differs).and_then(|v| seen.failure(v)) {
@@ -253,6 +258,8 @@ impl Rollout {
             .min_healthy_percentage(min_healthy)
             .max_healthy_percentage(max_healthy)
             .bake_time(bake)
+            // Its health says when a new instance serves; without this the group's grace period would be waited for as well.
+            .instance_warmup(WARMUP)
             .auto_rollback(back)
             .skip_matching(true)
             // Its hook lets a protected worker finish; AWS would wait for an hour and fail.
@@ -265,6 +272,9 @@ impl Rollout {
         Ok(())
     }
 }
+
+/// Seconds from an instance's health to the next replacement.
+const WARMUP: i32 = 60;
 
 /// Ends a refresh: by going back to what the group names, or where it stands. One that has ended meanwhile is a success.
 pub async fn break_off(aws: &Aws, group: &str, refresh: &Refresh, back: bool) -> Result<()> {
@@ -294,31 +304,52 @@ fn version_of(specification: Option<&LaunchTemplateSpecification>) -> Option<Ver
     Some(Version { template: s.launch_template_id()?.to_owned(), number: s.version()?.parse().unwrap_or(-1) })
 }
 
-/// The refreshes of the stack's groups by their names, newest first; read once a pass.
-pub(super) struct Histories(BTreeMap<String, Vec<Refresh>>);
+/// The histories of the stack's groups by their names; read once a pass.
+pub(super) struct Histories(BTreeMap<String, History>);
+
+/// How a group came to what it runs.
+struct History {
+    /// Template of its instances.
+    template: Option<String>,
+    /// When the group was made.
+    made: Option<time::OffsetDateTime>,
+    /// Its refreshes, newest first, and nothing else.
+    seen: Seen,
+}
 
 impl Histories {
     /// How a version failed, if it did.
     pub(super) fn failure(&self, version: &Version) -> Option<String> {
-        let failed = |refreshes: &Vec<Refresh>| {
-            let seen = Seen { refreshes: refreshes.clone(), ..Seen::default() };
-            seen.failure(version).map(|r| r.why().to_owned())
-        };
-        self.0.values().find_map(failed)
+        self.0.values().find_map(|h| h.seen.failure(version)).map(|r| r.why().to_owned())
+    }
+
+    /// Whether a refresh has brought a version to its end.
+    pub(super) fn brought(&self, version: &Version) -> bool {
+        self.0.values().any(|h| h.seen.brought(version))
+    }
+
+    /// When the group of a template was made: with the newest version of that time.
+    pub(super) fn group_made(&self, template: &str) -> Option<time::OffsetDateTime> {
+        self.0.values().find(|h| h.template.as_deref() == Some(template))?.made
     }
 }
 
 pub(super) async fn histories(view: &View) -> Result<Arc<Histories>> {
     let read = || async {
         let groups = groups(view).await?;
-        let of_each = groups.0.iter().filter_map(|g| g.auto_scaling_group_name()).map(|name| async move {
+        let of_each = groups.0.iter().map(|group| async move {
+            let name = group.auto_scaling_group_name().unwrap_or_default();
             let call = view.autoscaling.describe_instance_refreshes().auto_scaling_group_name(name).max_records(50);
-            match call.send().await.map_err(Error::from) {
-                Ok(answer) => Ok((name.to_owned(), answer.instance_refreshes().iter().map(refresh_of).collect())),
+            let refreshes = match call.send().await.map_err(Error::from) {
+                Ok(answer) => answer.instance_refreshes().iter().map(refresh_of).collect(),
                 // The group went meanwhile.
-                Err(e) if e.is_not_found() || e.message.contains("not found") => Ok((name.to_owned(), vec![])),
-                Err(e) => Err(e),
-            }
+                Err(e) if e.is_not_found() || e.message.contains("not found") => vec![],
+                Err(e) => return Err(e),
+            };
+            let template = group.launch_template().and_then(|t| t.launch_template_id()).map(ToOwned::to_owned);
+            let history =
+                History { template, made: at(group.created_time()), seen: Seen { refreshes, ..Seen::default() } };
+            Ok((name.to_owned(), history))
         });
         Ok(Histories(try_join_all(of_each).await?.into_iter().collect()))
     };
@@ -327,7 +358,7 @@ pub(super) async fn histories(view: &View) -> Result<Arc<Histories>> {
 
 async fn read(view: &View, group: &AutoScalingGroup, histories: &Histories) -> Result<Live<Rollout>> {
     let name = group.auto_scaling_group_name().unwrap_or_default();
-    let refreshes = histories.0.get(name).cloned().unwrap_or_default();
+    let refreshes = histories.0.get(name).map(|h| h.seen.refreshes.clone()).unwrap_or_default();
     // A refresh that ended between the two calls has changed the group since it was read.
     let newer = match refreshes.first() {
         Some(r) if r.status == Status::Successful && r.to.is_some() && r.to != version_of(group.launch_template()) => {
@@ -344,21 +375,14 @@ async fn read(view: &View, group: &AutoScalingGroup, histories: &Histories) -> R
     let others = group.instances().iter().filter(|i| serves(i.lifecycle_state()));
     let others = others.filter_map(|i| version_of(i.launch_template())).filter(|v| Some(v) != version.as_ref());
     let tags: Tags = tags::read(group.tags().iter().map(|t| (t.key(), t.value())));
-    let seen = Seen {
-        others: others.collect(),
-        refreshes,
-        wish: tags.get(WISH).and_then(|tag| Wish::parse(tag)),
-        undone: None,
-    };
+    let seen = Seen { others: others.collect(), refreshes, wish: Wish::read(&tags), undone: None };
     let phase = seen.running().map_or(Phase::Ready, |r| Phase::Pending(r.to_string()));
     let since = seen.refreshes.first().and_then(|r| r.times.1.or(r.times.0));
     let (owner, logical) = view.ownership.of("scaling_group", &tags, name);
     // What runs, comes or may be gone back to must not be cleared away.
     let mut used: BTreeSet<&Version> = seen.others.iter().collect();
     used.extend(seen.running().and_then(|r| r.to.as_ref()));
-    if let Some(Wish::Undo(_, good)) = &seen.wish {
-        used.insert(good);
-    }
+    used.extend(seen.wish.undo.as_ref().map(|(_, good)| good));
     let refs = used.into_iter().map(ToString::to_string).collect();
     let state = Rollout {
         group: Input::Known(name.to_owned()),
@@ -370,10 +394,11 @@ async fn read(view: &View, group: &AutoScalingGroup, histories: &Histories) -> R
     Ok(Live { phase, owner, since, refs, ..Live::ready(logical, name, state, name.to_owned()) })
 }
 
+fn at(time: Option<&aws_sdk_autoscaling::primitives::DateTime>) -> Option<time::OffsetDateTime> {
+    time.and_then(|t| time::OffsetDateTime::from_unix_timestamp(t.secs()).ok())
+}
+
 fn refresh_of(refresh: &InstanceRefresh) -> Refresh {
-    let at = |t: Option<&aws_sdk_autoscaling::primitives::DateTime>| {
-        t.and_then(|t| time::OffsetDateTime::from_unix_timestamp(t.secs()).ok())
-    };
     Refresh {
         id: refresh.instance_refresh_id().unwrap_or_default().to_owned(),
         to: refresh.desired_configuration().and_then(|d| version_of(d.launch_template())),
@@ -426,13 +451,28 @@ mod tests {
         wish.phase(&live).to_string()
     }
 
+    fn undo() -> Wish {
+        Wish { undo: Some((version(3), version(2))), ..Wish::default() }
+    }
+
+    fn pause() -> Wish {
+        Wish { paused: true, ..Wish::default() }
+    }
+
+    fn retry(id: &str) -> Wish {
+        Wish { retry: Some(id.to_owned()), ..Wish::default() }
+    }
+
     #[test]
-    fn a_wish_survives_its_tag_and_other_tags_mean_nothing() {
-        for wish in [Wish::Pause, Wish::Undo(version(3), version(2)), Wish::Retry("08b9-1".into())] {
-            assert_eq!(Wish::parse(&wish.to_string()), Some(wish));
+    fn a_wish_survives_its_tags_and_other_tags_mean_nothing() {
+        let all = Wish { paused: true, retry: Some("08b9-1".to_owned()), ..undo() };
+        for wish in [Wish::default(), pause(), undo(), retry("08b9-1"), all] {
+            assert_eq!(Wish::read(&wish.tags()), wish);
         }
-        for text in ["", "pause!", "undo lt-1/3", "undo x to y", "retry"] {
-            assert_eq!(Wish::parse(text), None, "{text}");
+        for text in ["", "lt-1/3", "x to y", "lt-1/3 to lt-1"] {
+            let tags =
+                Tags::from([(UNDO.to_owned(), text.to_owned()), ("polybot.dev/other".to_owned(), "1".to_owned())]);
+            assert_eq!(Wish::read(&tags), Wish::default(), "{text}");
         }
     }
 
@@ -447,32 +487,39 @@ mod tests {
             wish,
             ..Seen::default()
         };
-        assert!(phase(3, 2, seen(None)).contains("its last rollout failed"));
-        assert_eq!(phase(4, 2, seen(None)), "ready");
-        assert_eq!(phase(2, 2, seen(None)), "ready", "nothing differs");
-        assert_eq!(phase(3, 2, seen(Some(Wish::Retry("3-RollbackSuccessful".into())))), "ready");
-        assert!(phase(3, 2, seen(Some(Wish::Retry("another".into())))).contains("its last rollout failed"));
+        assert!(phase(3, 2, seen(Wish::default())).contains("its last rollout failed"));
+        assert_eq!(phase(4, 2, seen(Wish::default())), "ready");
+        assert_eq!(phase(2, 2, seen(Wish::default())), "ready", "nothing differs");
+        assert_eq!(phase(3, 2, seen(retry("3-RollbackSuccessful"))), "ready");
+        assert!(phase(3, 2, seen(retry("another"))).contains("its last rollout failed"));
     }
 
     #[test]
     fn a_refresh_is_waited_for_where_it_brings_what_is_wanted_and_broken_off_where_not() {
         let seen = |status, wish| Seen { refreshes: vec![refresh(3, status)], wish, ..Seen::default() };
-        assert!(phase(3, 2, seen(Status::Baking, None)).starts_with("pending"));
-        assert_eq!(phase(4, 2, seen(Status::InProgress, None)), "ready");
-        assert_eq!(phase(2, 2, seen(Status::InProgress, None)), "ready", "the spec went back: so does the rollout");
-        assert!(phase(4, 2, seen(Status::RollbackInProgress, None)).starts_with("pending"), "it ends by itself");
-        assert!(phase(4, 2, seen(Status::InProgress, Some(Wish::Pause))).starts_with("pending"));
+        assert!(phase(3, 2, seen(Status::Baking, Wish::default())).starts_with("pending"));
+        assert_eq!(phase(4, 2, seen(Status::InProgress, Wish::default())), "ready");
+        assert_eq!(
+            phase(2, 2, seen(Status::InProgress, Wish::default())),
+            "ready",
+            "the spec went back: so does the rollout"
+        );
+        assert!(
+            phase(4, 2, seen(Status::RollbackInProgress, Wish::default())).starts_with("pending"),
+            "it ends by itself"
+        );
+        assert!(phase(4, 2, seen(Status::InProgress, pause())).starts_with("pending"));
         let by_hand = Refresh { to: None, ..refresh(0, Status::InProgress) };
         assert!(phase(4, 2, Seen { refreshes: vec![by_hand], ..Seen::default() }).starts_with("pending"));
     }
 
     #[test]
     fn undo_holds_as_long_as_the_spec_stands_for_what_was_undone() {
-        let seen = || Seen { wish: Some(Wish::Undo(version(3), version(2))), ..Seen::default() };
+        let seen = || Seen { wish: undo(), ..Seen::default() };
         assert_eq!(phase(3, 3, seen()), "ready", "on its way back");
         assert!(phase(3, 2, seen()).contains("was undone"));
         assert_eq!(phase(4, 2, seen()), "ready", "another wish");
-        let paused = Seen { wish: Some(Wish::Pause), ..Seen::default() };
+        let paused = Seen { wish: pause(), ..Seen::default() };
         assert!(phase(3, 2, paused.clone()).contains("paused"));
         assert_eq!(phase(2, 2, paused), "ready");
     }

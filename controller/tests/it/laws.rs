@@ -248,6 +248,7 @@ async fn each_field_that_hands_can_change_is_found_as_exactly_that_and_mended() 
 
     let mut s = Spoilt::new();
     spoil::<Role>(&c, &mut s, "yolo5", "policy", |v| v.policy["Statement"][0]["Resource"] = "*".into()).await;
+    spoil::<Repository>(&c, &mut s, "polybot", "pins", |v| v.pins = Some(BTreeSet::from(["v0".to_owned()]))).await;
     spoil::<Queue>(&c, &mut s, "identify", "encrypted", |v| v.encrypted = false).await;
     spoil::<Table>(&c, &mut s, "chats", "recovery", |v| v.recovery = false).await;
     spoil::<Bucket>(&c, &mut s, "images", "versioning", |v| v.versioning = false).await;

@@ -26,6 +26,7 @@ async fn an_account_without_images_gets_everything_but_the_fleets_and_is_told_wh
             "create rollout/polybot",
             "create scaling_group/yolo5",
             "create rollout/yolo5",
+            "create lifecycle_hook/yolo5-launch",
             "create lifecycle_hook/yolo5-termination",
             "create scaling_policy/yolo5-tracking"
         ]
@@ -44,7 +45,11 @@ async fn a_new_image_is_rolled_out_by_a_refresh_and_a_bad_one_is_not_tried_twice
     let mut spec = local_spec();
     spec.spec.polybot.image.tag = Some("v1.1.0".to_owned());
     let connection = world.connect(spec.clone()).await;
-    assert_eq!(writes(&plan(&connection).await), ["replace launch_template_version/polybot", "update rollout/polybot"]);
+    assert_eq!(
+        writes(&plan(&connection).await),
+        ["update repository/polybot", "replace launch_template_version/polybot", "update rollout/polybot"],
+        "the new image is kept in the registry, and reaches the instances"
+    );
     settle(&connection).await;
 
     // Version 1 is empty, 2 and 3 are live and former: the next is 4, and it never gets healthy.

@@ -4,10 +4,10 @@ use crate::setting::local_spec;
 use controller::{
     engine::{Observed, Policy, plan},
     facts::Facts,
-    kinds::KINDS,
+    kinds::{KINDS, repository::Repository, role::Role},
     ownership::Ownership,
     spec::Logs,
-    stack,
+    stack::{self, Service},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,6 +54,22 @@ fn the_plan_of_nothing_names_every_resource_once_and_needs_only_what_comes_befor
     for (i, step) in plan.steps.iter().enumerate() {
         assert!(step.needs.iter().all(|j| *j < i), "{} needs something that comes later", step.address);
     }
+}
+
+#[test]
+fn a_repository_of_another_name_is_made_pulled_from_and_asked() {
+    let mut spec = local_spec();
+    spec.spec.polybot.image.repository = Some("bots".to_owned());
+    let wanted = stack::stack(&spec, &Facts::assumed(&spec));
+    let made: Vec<_> = wanted.of::<Repository>().map(|(_, r)| r.name.clone()).collect();
+    assert_eq!(made, ["talo-local-bots", "talo-local-yolo5"]);
+    let (_, role) = wanted.of::<Role>().find(|(a, _)| a.name == "polybot").unwrap();
+    assert!(role.policy.to_string().contains("repository/talo-local-bots"), "{}", role.policy);
+    assert_eq!(stack::repository(&spec, "123456789012", Service::Polybot), "talo-local-bots");
+    // One for both services.
+    spec.spec.yolo5.as_mut().unwrap().image.repository = Some("bots".to_owned());
+    let wanted = stack::stack(&spec, &Facts::assumed(&spec));
+    assert_eq!(wanted.of::<Repository>().count(), 1);
 }
 
 /// What is pure asks nobody: neither the planner nor the stack's modules use a client.

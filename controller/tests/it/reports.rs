@@ -140,6 +140,7 @@ async fn a_stack_that_waits_for_images_knows_what_was_applied_all_the_same() {
             ("launch_template_version/yolo5", Verdict::Unchecked),
             ("scaling_group/yolo5", Verdict::Pending),
             ("rollout/yolo5", Verdict::Pending),
+            ("lifecycle_hook/yolo5-launch", Verdict::Pending),
             ("lifecycle_hook/yolo5-termination", Verdict::Pending),
             ("scaling_policy/yolo5-tracking", Verdict::Pending),
             ("webhook/bot", Verdict::Unchecked),
@@ -179,7 +180,7 @@ async fn a_plan_is_one_comment_and_the_outputs_of_a_job() {
         "none; instances are replaced a few at a time",
         "| `launch_template_version/yolo5` | replace | spec | **restart**",
         "```mermaid\ngraph LR\n",
-        "class rollout_polybot,scaling_group_yolo5,rollout_yolo5 update",
+        "class repository_polybot,repository_yolo5,rollout_polybot,scaling_group_yolo5,rollout_yolo5 update",
     ] {
         assert!(comment.contains(part), "{part} in:\n{comment}");
     }

@@ -9,12 +9,13 @@ use controller::{
     kinds::rollout::Rollout,
     reconcile::Connection,
     spec::PolybotStack,
+    stack::Service,
 };
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::Stdio};
 use tokio::process::Command;
 
-/// The group that is looked at: two bots, of which as many must stay healthy.
+/// The group that most tests look at: two bots, of which as many must stay healthy.
 const GROUP: &str = "talo-local-polybot";
 const REPLICAS: u32 = 2;
 /// Logical seconds in which a good version has booted, and in which it has baked as well.
@@ -28,16 +29,26 @@ struct Scene {
     world: World,
     spec: PolybotStack,
     folder: tempfile::TempDir,
+    service: Service,
 }
 
 impl Scene {
     async fn new() -> Self {
+        Self::of(Service::Polybot).await
+    }
+
+    async fn of(service: Service) -> Self {
         let world = World::new().await;
-        let spec = local_spec();
+        let mut spec = local_spec();
+        spec.spec.yolo5.as_mut().unwrap().replicas.min = REPLICAS;
         world.converged(spec.clone()).await;
         world.aws.switch("clock_rate", json!(0)).await.unwrap();
         world.aws.advance(BOOTED).await.unwrap();
-        Self { world, spec, folder: tempfile::tempdir().unwrap() }
+        Self { world, spec, folder: tempfile::tempdir().unwrap(), service }
+    }
+
+    fn group(&self) -> String {
+        format!("talo-local-{}", self.service.name())
     }
 
     async fn connect(&self) -> Connection {
@@ -47,7 +58,25 @@ impl Scene {
     /// Another image in the registry and in the spec.
     async fn want(&mut self, tag: &str) {
         self.world.push_images(&self.connect().await, tag).await;
-        self.spec.spec.polybot.image.tag = Some(tag.to_owned());
+        self.name(tag);
+    }
+
+    /// Another image in the spec alone.
+    fn name(&mut self, tag: &str) {
+        let image = match self.service {
+            Service::Polybot => &mut self.spec.spec.polybot.image,
+            Service::Yolo5 => &mut self.spec.spec.yolo5.as_mut().unwrap().image,
+        };
+        image.tag = Some(tag.to_owned());
+    }
+
+    /// The same, until it has reached every instance.
+    async fn roll_out(&mut self, tag: &str) {
+        self.want(tag).await;
+        self.passes().await;
+        self.wait(BOOTED + BAKED).await;
+        self.wait(5).await;
+        assert_eq!(self.step().await.0, "settled", "{tag}");
     }
 
     /// Passes until one writes nothing: what `run` does while AWS's clock stands.
@@ -70,7 +99,7 @@ impl Scene {
     /// The group's version, and how many instances of which versions are in service.
     async fn state(&self) -> (i64, Vec<i64>) {
         let fleet = self.world.aws.fleet().await.unwrap();
-        let group = &fleet[GROUP];
+        let group = &fleet[&self.group()];
         let serving = group["instances"].as_array().unwrap().iter().filter(|i| i["state"] == "InService");
         let mut versions: Vec<_> = serving.map(|i| i["version"].as_i64().unwrap()).collect();
         versions.sort_unstable();
@@ -79,19 +108,20 @@ impl Scene {
 
     /// How many refreshes there were.
     async fn refreshes(&self) -> usize {
-        self.world.aws.fleet().await.unwrap()[GROUP]["refreshes"].as_array().unwrap().len()
+        self.world.aws.fleet().await.unwrap()[&self.group()]["refreshes"].as_array().unwrap().len()
     }
 
     /// What the next pass says about the rollout.
     async fn step(&self) -> (&'static str, String) {
         let plan = plan(&self.connect().await).await;
-        let step = plan.steps.iter().find(|s| s.address.to_string() == "rollout/polybot");
+        let address = format!("rollout/{}", self.service.name());
+        let step = plan.steps.iter().find(|s| s.address.to_string() == address);
         step.map_or(("settled", String::new()), |s| (s.action.word(), s.action.reason().unwrap_or_default().to_owned()))
     }
 
     /// The law of every rollout: from the first moment at which the group was whole, it stayed so.
     async fn never_too_few(&self) {
-        let moments = self.world.aws.moments(GROUP).await.unwrap();
+        let moments = self.world.aws.moments(&self.group()).await.unwrap();
         let whole = moments.iter().position(|m| m.healthy >= REPLICAS).unwrap();
         for moment in &moments[whole..] {
             assert!(moment.healthy >= REPLICAS, "{moment:?}");
@@ -356,7 +386,233 @@ async fn pause_resume_and_undo_hold_against_every_further_pass() {
     let bot = &status["stacks"][0]["services"][0];
     assert_eq!(bot["phase"], "blocked", "{bot}");
     assert!(bot["why"].as_str().unwrap().contains("was undone"), "{bot}");
+
+    // AWS calls what was taken back "rolled back", as it does what has failed; who takes the word back means it all the same.
+    let told = scene.rollout(&["resume", "polybot"]).await;
+    assert!(told.contains("is lifted; an instance refresh has begun"), "{told}");
+    scene.passes().await;
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (4, vec![4, 4]));
     scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn the_detectors_roll_out_and_undo_themselves_as_the_bots_do() {
+    let mut scene = Scene::of(Service::Yolo5).await;
+    scene.roll_out("v1.1.0").await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+
+    // A worker that never gets ready leaves its instance to the launch hook: EC2 has nothing against it.
+    scene.unhealthy(&[4]).await;
+    scene.want("v1.2.0").await;
+    scene.passes().await;
+    scene.wait(BOOTED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]), "those that come do not serve");
+    scene.wait(FAILED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+    assert_eq!(scene.step().await.0, "blocked");
+
+    scene.want("v1.3.0").await;
+    scene.passes().await;
+    scene.wait(BOOTED).await;
+    assert!(scene.step().await.1.contains("Baking"), "{:?}", scene.step().await);
+    scene.ring("talo-local-yolo5-age", "ALARM").await;
+    scene.wait(BOOTED + BOOTED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+    assert!(scene.step().await.1.contains("talo-local-yolo5-age"), "{:?}", scene.step().await);
+    scene.ring("talo-local-yolo5-age", "OK").await;
+
+    scene.roll_out("v1.4.0").await;
+    assert_eq!(scene.state().await, (6, vec![6, 6]));
+    let told = scene.rollout(&["undo", "yolo5"]).await;
+    assert!(told.contains("/6 to ") && told.contains("/3;"), "{told}");
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn what_is_not_known_in_mid_roll_takes_nothing_back() {
+    let mut scene = Scene::new().await;
+    // A tag that is not pushed yet.
+    scene.want("v1.1.0").await;
+    scene.passes().await;
+    scene.wait(BOOTED / 2).await;
+    scene.name("v1.2.0");
+    for _ in 0..3 {
+        scene.wait(5).await;
+    }
+    let (word, why) = scene.step().await;
+    assert!(word == "wait" && why.contains("InProgress"), "{word}: {why}");
+    let status = scene.rollout(&["status"]).await;
+    assert!(status.contains("wanted  not known: no image talo-local-polybot:v1.2.0"), "{status}");
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!((scene.state().await, scene.refreshes().await), ((3, vec![3, 3]), 1));
+    // The group's sizes go on meanwhile.
+    scene.spec.spec.polybot.replicas = 3;
+    scene.wait(BOOTED).await;
+    scene.spec.spec.polybot.replicas = REPLICAS;
+    assert_eq!(scene.state().await, (3, vec![3, 3, 3]));
+
+    // A list that is refused.
+    scene.want("v1.2.0").await;
+    scene.passes().await;
+    scene.wait(BOOTED / 2).await;
+    scene.world.aws.switch("deny", json!(["sqs:*"])).await.unwrap();
+    for _ in 0..3 {
+        scene.wait(5).await;
+    }
+    scene.world.aws.switch("deny", json!([])).await.unwrap();
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!((scene.state().await, scene.refreshes().await), ((4, vec![4, 4]), 2));
+
+    // `undo` means what is on its way; and it holds when that is known to be wanted.
+    scene.want("v1.3.0").await;
+    scene.passes().await;
+    scene.wait(BOOTED).await;
+    assert_eq!(scene.state().await, (4, vec![5, 5]), "it bakes");
+    scene.name("v9.0.0");
+    let told = scene.rollout(&["undo", "polybot"]).await;
+    assert!(told.contains("/5 to ") && told.contains("/4; what is on its way is broken off"), "{told}");
+    scene.wait(BOOTED + BOOTED).await;
+    scene.name("v1.3.0");
+    scene.wait(BOOTED).await;
+    assert_eq!((scene.state().await, scene.refreshes().await), ((4, vec![4, 4]), 3));
+    assert!(scene.step().await.1.contains("was undone"), "{:?}", scene.step().await);
+
+    // A digest is looked for too.
+    scene.spec.spec.polybot.image.tag = None;
+    scene.spec.spec.polybot.image.digest = Some(format!("sha256:{:064}", 0));
+    let seen = plan(&scene.connect().await).await;
+    let version = seen.steps.iter().find(|s| s.address.to_string() == "launch_template_version/polybot").unwrap();
+    assert!(version.action.reason().is_some_and(|why| why.contains("in the registry")), "{seen}");
+    assert_eq!(version.action.word(), "wait", "{seen}");
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn undo_goes_to_what_has_run_whatever_was_made_since() {
+    let mut scene = Scene::new().await;
+    scene.rollout(&["pause", "polybot"]).await;
+    for tag in ["v1.1.0", "v1.2.0", "v1.3.0", "v1.4.0", "v1.5.0"] {
+        scene.want(tag).await;
+        scene.passes().await;
+    }
+    scene.rollout(&["resume", "polybot"]).await;
+    scene.wait(BOOTED + BAKED).await;
+    scene.wait(5).await;
+    assert_eq!(scene.state().await, (7, vec![7, 7]));
+    let told = scene.rollout(&["undo", "polybot"]).await;
+    assert!(told.contains("/7 to ") && told.contains("/2;"), "{told}");
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (2, vec![2, 2]));
+
+    // From a version that was come back to, to the one before it.
+    scene.roll_out("v1.6.0").await;
+    scene.rollout(&["resume", "polybot"]).await;
+    scene.name("v1.5.0");
+    scene.passes().await;
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (7, vec![7, 7]));
+    let told = scene.rollout(&["undo", "polybot"]).await;
+    assert!(told.contains("/7 to ") && told.contains("/8;"), "{told}");
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (8, vec![8, 8]));
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn words_do_not_take_each_others_place_and_what_is_on_its_way_back_is_left() {
+    let mut scene = Scene::new().await;
+    scene.roll_out("v1.1.0").await;
+    scene.rollout(&["undo", "polybot"]).await;
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (2, vec![2, 2]));
+    scene.rollout(&["pause", "polybot"]).await;
+    let told = scene.rollout(&["resume", "polybot"]).await;
+    assert!(told.contains("`pause` is lifted") && told.contains("was undone"), "{told}");
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (2, vec![2, 2]), "what was undone stays so");
+    let told = scene.rollout(&["resume", "polybot"]).await;
+    assert!(told.contains("`undo ") && told.contains("an instance refresh has begun"), "{told}");
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+
+    // One that fails goes back by itself; `pause` would leave it half-way.
+    scene.unhealthy(&[4]).await;
+    scene.want("v1.2.0").await;
+    scene.passes().await;
+    scene.world.aws.advance(FAILED - 300).await.unwrap();
+    let mut moments = 0;
+    while !scene.step().await.1.contains("RollbackInProgress") {
+        scene.world.aws.advance(5).await.unwrap();
+        moments += 1;
+        assert!(moments < 20, "{:?}", scene.step().await);
+    }
+    let told = scene.rollout(&["pause", "polybot"]).await;
+    assert!(told.contains("ends by itself") && !told.contains("broken off"), "{told}");
+    scene.wait(BOOTED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+    assert!(scene.rollout(&["status"]).await.contains("RollbackSuccessful"));
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn an_undo_that_does_not_work_at_once_is_noted_and_can_be_tried_again() {
+    let mut scene = Scene::new().await;
+    scene.roll_out("v1.1.0").await;
+    let refuse = async |what| scene.world.aws.switch("refuse", what).await.unwrap();
+    refuse(json!({ "autoscaling:StartInstanceRefresh": "ResourceContention" })).await;
+    let told = scene.rollout(&["undo", "polybot"]).await;
+    assert!(told.contains("this is noted, and the next pass does it") && told.contains("ResourceContention"), "{told}");
+    refuse(json!({})).await;
+    scene.unhealthy(&[2]).await;
+    scene.passes().await;
+    assert_eq!(scene.refreshes().await, 2, "the next pass has done it");
+    scene.wait(FAILED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+    assert!(scene.step().await.1.contains("its last rollout failed"), "{:?}", scene.step().await);
+    scene.unhealthy(&[]).await;
+    let told = scene.rollout(&["retry", "polybot"]).await;
+    assert!(told.contains("an instance refresh has begun"), "{told}");
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (2, vec![2, 2]));
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn what_runs_and_what_may_be_gone_back_to_stays_in_the_registry() {
+    let mut scene = Scene::new().await;
+    scene.roll_out("v1.1.0").await;
+    let connection = scene.connect().await;
+    for n in 0..12 {
+        scene.world.push_images(&connection, &format!("v0.{n}.0")).await;
+    }
+    scene.passes().await;
+    let url = format!("{}/_local/expire", scene.world.aws.endpoint());
+    let gone: Vec<String> = reqwest::Client::new().post(url).send().await.unwrap().json().await.unwrap();
+    assert!(gone.contains(&format!("{GROUP}:v0.0.0")), "{gone:?}");
+    let stored = controller::facts::stored(&connection.aws, GROUP).await.unwrap();
+    for version in [2, 3] {
+        assert!(stored.contains_key(&image_of(&connection, version).await), "{version} of {gone:?}");
+    }
+    assert_eq!(scene.step().await.0, "settled");
+    scene.rollout(&["undo", "polybot"]).await;
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (2, vec![2, 2]));
+
+    // Registries are emptied by hand too. Nothing goes back to what cannot be pulled.
+    scene.rollout(&["resume", "polybot"]).await;
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+    let old = aws_sdk_ecr::types::ImageIdentifier::builder().image_tag("v1.0.0").build();
+    let delete = connection.aws.ecr.batch_delete_image().repository_name(GROUP).image_ids(old);
+    delete.send().await.unwrap();
+    let status = scene.rollout(&["status"]).await;
+    assert!(status.contains("(image gone)"), "{status}");
+    let undo = scene.command(&["rollout", "undo", "polybot"]).output().await.unwrap();
+    let told = both(&undo);
+    assert!(!undo.status.success() && told.contains("no good version") && told.contains("nothing was done"), "{told}");
 }
 
 #[tokio::test]

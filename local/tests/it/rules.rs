@@ -156,6 +156,7 @@ async fn create_group(
 ) -> Result<(), aws_sdk_autoscaling::Error> {
     let of = Template::builder().launch_template_id(template).version("1").build();
     let call = autoscaling.create_auto_scaling_group().auto_scaling_group_name("fleet").min_size(1).max_size(4);
+    let call = call.health_check_type("ELB");
     call.vpc_zone_identifier(net.subnets.join(",")).launch_template(of).send().await?;
     Ok(())
 }
