@@ -141,10 +141,9 @@ impl<S: Store> Lease<S> {
                     let (sent, end) = (Instant::now(), last + terms.holds());
                     match tokio::time::timeout_at(end, beaten(&*store, &name, &terms, (fence, beat))).await {
                         Ok(Ok(Some(stored))) => (beat, last) = (stored, sent),
-                        Ok(Ok(None)) => break,
+                        Ok(Ok(None)) | Err(_) => break,
                         // A store that cannot be reached for a while is no reason to stop.
                         Ok(Err(error)) => tracing::debug!(%error, lease = name, "no beat"),
-                        Err(_) => break,
                     }
                 }
                 tracing::warn!(

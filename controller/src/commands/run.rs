@@ -33,10 +33,13 @@ struct Kept {
 
 /// What the health routes tell: the stacks, how the last pass of each ended, and what stood in its way.
 #[derive(Clone, Default)]
-struct Health(Arc<Mutex<BTreeMap<Title, Option<(End, Vec<Obstacle>)>>>>);
+struct Health(Arc<Mutex<BTreeMap<Title, Option<Last>>>>);
+
+/// How a pass ended, and what stood in its way.
+type Last = (End, Vec<Obstacle>);
 
 impl Health {
-    fn set(&self, stack: &Title, last: Option<(End, Vec<Obstacle>)>) {
+    fn set(&self, stack: &Title, last: Option<Last>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(stack.clone(), last);
     }
     fn forget(&self, stack: &Title) {

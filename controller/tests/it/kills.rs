@@ -77,16 +77,15 @@ impl Scene {
             world.push_images(&world.connect(stack.clone()).await, "v2.0.0").await;
             let spec = &mut stack.spec;
             spec.polybot.image.tag = Some("v2.0.0".into());
-            match during {
-                During::Rollout => spec.yolo5.as_mut().unwrap().image.tag = Some("v2.0.0".into()),
-                _ => {
-                    spec.network.zones = 3;
-                    spec.queues.identify.max_receives = 9;
-                    spec.notifications[0].email = "other@example.com".into();
-                    spec.bucket.versioning = false;
-                    spec.telegram.sources.pop();
-                    spec.tags.insert("Team".into(), "ops".into());
-                }
+            if during == During::Rollout {
+                spec.yolo5.as_mut().unwrap().image.tag = Some("v2.0.0".into());
+            } else {
+                spec.network.zones = 3;
+                spec.queues.identify.max_receives = 9;
+                spec.notifications[0].email = "other@example.com".into();
+                spec.bucket.versioning = false;
+                spec.telegram.sources.pop();
+                spec.tags.insert("Team".into(), "ops".into());
             }
         }
         let file = folder.join(format!("{during:?}.yaml"));

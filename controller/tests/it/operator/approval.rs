@@ -59,7 +59,7 @@ async fn a_plan_waits_for_its_digest_and_an_observed_stack_is_never_touched() {
     assert_eq!(by_hand(2).await, digest, "the same plan, and the annotation still names it");
     // Said anew, it is good once more.
     let annotations = |s: &mut serde_json::Value| {
-        drop(s["metadata"]["annotations"].as_object_mut().unwrap().remove("polybot.dev/approve"))
+        drop(s["metadata"]["annotations"].as_object_mut().unwrap().remove("polybot.dev/approve"));
     };
     cluster.kube.edit(STACK, annotations).unwrap();
     cluster.until(STACK, "the approval forgotten", |s| s["status"].get("approved").is_none()).await;
