@@ -102,7 +102,7 @@ impl Scene {
             During::Destroy => vec!["destroy", "--with-data", "all", "--confirm", &name],
         };
         let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
-        command.args(args).args(["--poll", "50ms", "--lease", "1s", "-f"]).arg(&self.file);
+        command.args(args).args(["--poll", "50ms", "--lease", "2s", "-f"]).arg(&self.file);
         command.envs(world.aws.env()).env("TELEGRAM_TOKEN", TOKEN).kill_on_drop(true);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
