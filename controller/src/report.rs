@@ -191,9 +191,9 @@ pub fn verdict(step: &engine::Step) -> Option<Verdict> {
         _ if step.remembers => None,
         Action::Retain => None,
         Action::Unknown(_) => Some(Verdict::Unchecked),
-        // What was there and is not is drift, whatever its making waits for.
-        Action::Wait(..) if step.id.is_none() && step.cause == Cause::Drift => Some(Verdict::Drift),
-        Action::Wait(..) => step.lacks_input().then_some(Verdict::Unchecked),
+        Action::Wait(..) if step.lacks_input() => Some(Verdict::Unchecked),
+        // What was there and is not is drift, though something else has to be known before it is made again.
+        Action::Wait(..) => (step.id.is_none() && step.cause == Cause::Drift).then_some(Verdict::Drift),
         Action::Create | Action::Delete(_) | Action::Update(_) | Action::Replace(_) | Action::Blocked(..) => {
             Some(match step.cause {
                 Cause::Drift => Verdict::Drift,
