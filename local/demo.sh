@@ -30,12 +30,13 @@ start() {
   "$@" >"$work/$name.out" 2>"$work/$name.log" &
   started+=($!)
 }
-# Waits until a line with this word is in what a background program has printed.
+# Waits until a line with this word is in what a background program has printed, as long as it lives: the first local AWS of a
+# clone fetches its Python packages, which takes minutes on a slow line.
 ready() {
   local name=$1 word=$2 tries=0
   until grep -qs "$word" "$work/$name.out" "$work/$name.log"; do
     tries=$((tries + 1))
-    if [ $tries -gt 600 ] || ! kill -0 "${started[-1]}" 2>/dev/null; then cat "$work/$name".*; fail "$name did not start"; fi
+    if [ $tries -gt 6000 ] || ! kill -0 "${started[-1]}" 2>/dev/null; then cat "$work/$name".*; fail "$name did not start"; fi
     read -rt 0.1 <> <(:) || true
   done
 }
