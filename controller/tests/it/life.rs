@@ -2,11 +2,13 @@
 
 use crate::setting::{World, local_spec, once, plan, settle, settle_for, writes};
 use controller::{
-    engine::Outcome,
+    aws::Region,
+    engine::{Outcome, Owner},
     keep::{End, Terms, pass},
-    reconcile::{Allow, Goal},
+    reconcile::{Allow, Connection, Goal},
     spec::{PolybotStack, WebhookOptions},
 };
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 #[tokio::test]
 async fn an_account_without_images_gets_everything_but_the_fleets_and_is_told_what_to_push() {
@@ -129,6 +131,49 @@ async fn both_stacks_of_production_live_in_one_account_and_go_one_by_one() {
             assert_eq!(writes(&plan(stays).await), Vec::<String>::new(), "the other stack is untouched");
         }
     }
+}
+
+/// `run` and the operator read the lists of a region once for all its stacks: neither may see another's as its own.
+#[tokio::test]
+async fn two_stacks_that_share_the_lists_of_a_region_are_made_and_removed_side_by_side() {
+    let world = World::new().await;
+    let region = Arc::new(Region::with_config(&world.aws.config("us-east-1")).await.unwrap());
+    let stack = async |name: &str| {
+        let mut stack = local_spec();
+        stack.metadata.name = Some(name.to_owned());
+        name.clone_into(&mut stack.spec.environment);
+        stack.spec.domain.name = format!("{name}.int-devops.click");
+        Connection::within(Arc::new(stack), region.clone()).await.unwrap()
+    };
+    let converge = async |stack: &Connection| {
+        once(stack).await;
+        world.push_images(stack, "v1.0.0").await;
+        settle(stack).await;
+    };
+    // Each thing by where its tags are, which no other thing has.
+    let own = async |stack: &Connection| -> BTreeSet<String> {
+        let (_, plan) = stack.look(Goal::Destroy, &Allow::default()).await;
+        let ours = plan.found.iter().filter(|found| found.owner == Owner::Ours);
+        ours.filter_map(|found| Some(format!("{} {:?}", found.address, found.tag_target.as_ref()?))).collect()
+    };
+    let (one, other) = (stack("one").await, stack("other").await);
+    tokio::join!(converge(&one), converge(&other));
+    let (ones, others) = tokio::join!(own(&one), own(&other));
+    assert!(ones.len() > 30 && ones.len() == others.len(), "{} and {}", ones.len(), others.len());
+    assert_eq!(ones.intersection(&others).collect::<Vec<_>>(), Vec::<&String>::new());
+
+    let removed = async {
+        let all = Allow { with_data: vec!["all".to_owned()], replace: vec![] };
+        settle_for(&one, Goal::Destroy, &all).await;
+    };
+    let looked_at = async {
+        for _ in 0..20 {
+            let plan = other.glance(Duration::from_mins(5), &Allow::default()).await;
+            assert_eq!(writes(&plan), Vec::<String>::new());
+        }
+    };
+    tokio::join!(removed, looked_at);
+    assert_eq!(own(&other).await, others);
 }
 
 #[tokio::test]
