@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use super::LocalTelegram;
+
 /// Longer than any page here takes.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -35,6 +37,22 @@ pub fn find() -> Option<PathBuf> {
     let folders: Vec<PathBuf> = std::env::split_paths(&folders).collect();
     let names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
     names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|path| path.is_file())
+}
+
+/// The chat page of users such as `Ada:7,Bob:8`, ready to type in. None without Chromium, which a test says and leaves it at that;
+/// in CI that is an error.
+pub async fn chat(telegram: &LocalTelegram, users: &str) -> anyhow::Result<Option<Browser>> {
+    let Some(chromium) = find() else {
+        if std::env::var_os("CI").is_some() {
+            bail!("CI runs this test: it needs Chromium");
+        }
+        eprintln!("skipped: no Chromium here (install it, or name it in CHROMIUM)");
+        return Ok(None);
+    };
+    let mut page = Browser::open(&chromium, &format!("{}/_local/?users={users}", telegram.url())).await?;
+    let phones = users.split(',').count();
+    page.wait_for(&format!("document.querySelectorAll('.phone[data-ready]').length === {phones}")).await?;
+    Ok(Some(page))
 }
 
 impl Browser {

@@ -10,6 +10,7 @@
 )]
 
 mod albums;
+mod browser;
 mod conversation;
 mod filters;
 mod groups;

@@ -1,28 +1,16 @@
-//! The chat page in a real browser. Without Chromium they fail in CI, and elsewhere say that they were skipped.
+//! The chat page in a real browser, without a bot.
 
 use std::path::{Path, PathBuf};
 
 use image::ImageFormat::Png;
 use local::telegram::LocalTelegram;
-use local::telegram::browser::{self, Browser};
+use local::telegram::browser;
 use serde_json::json;
 
 use super::support::{Api, picture};
 
 const BOX: &str = ".phone textarea";
 const INPUT: &str = ".phone input[type=file]";
-
-async fn page(telegram: &LocalTelegram) -> Option<Browser> {
-    let Some(chromium) = browser::find() else {
-        assert!(std::env::var_os("CI").is_none(), "CI runs these tests: it needs Chromium");
-        eprintln!("skipped: no Chromium here (install it, or name it in CHROMIUM)");
-        return None;
-    };
-    let url = format!("{}/_local/?users=Ada:7,Bob:8", telegram.url());
-    let mut page = Browser::open(&chromium, &url).await.unwrap();
-    page.wait_for("document.querySelectorAll('.phone[data-ready]').length === 2").await.unwrap();
-    Some(page)
-}
 
 fn pictures(folder: &Path, count: u32) -> Vec<PathBuf> {
     let file = |number: u32| {
@@ -36,7 +24,7 @@ fn pictures(folder: &Path, count: u32) -> Vec<PathBuf> {
 #[tokio::test]
 async fn a_user_types_sends_a_photo_and_sees_the_answer_change_in_place() {
     let telegram = LocalTelegram::start().await.unwrap();
-    let Some(mut page) = page(&telegram).await else { return };
+    let Some(mut page) = browser::chat(&telegram, "Ada:7,Bob:8").await.unwrap() else { return };
     let (api, folder) = (Api::of(&telegram), tempfile::tempdir().unwrap());
     page.focus(BOX).await.unwrap();
     page.write("hello").await.unwrap();
@@ -69,7 +57,7 @@ async fn a_user_types_sends_a_photo_and_sees_the_answer_change_in_place() {
 #[tokio::test]
 async fn an_album_is_one_bubble_and_a_tap_waits_for_its_answer() {
     let telegram = LocalTelegram::start().await.unwrap();
-    let Some(mut page) = page(&telegram).await else { return };
+    let Some(mut page) = browser::chat(&telegram, "Ada:7,Bob:8").await.unwrap() else { return };
     let (api, folder) = (Api::of(&telegram), tempfile::tempdir().unwrap());
     page.focus(BOX).await.unwrap();
     page.attach(INPUT, &pictures(folder.path(), 3)).await.unwrap();
