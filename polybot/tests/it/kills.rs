@@ -6,21 +6,20 @@ use local::telegram::{Fault, FaultKind, User};
 
 const ORANGE: [u8; 3] = [230, 120, 20];
 
-/// The next call of a method (or download: `file`) gets no answer, and whoever made it dies over it. Which bot that is cannot
-/// be seen from outside: all die, and others take their place.
+/// The next call of a method (or download: `file`) gets no answer, and the bot that waits for it dies. The other lives.
 async fn kill_over(world: &mut World, method: &str, user_does: impl Future<Output = ()>) {
     world.telegram.fault(Fault::next(method, FaultKind::Hang));
     user_does.await;
-    world.telegram.hanging(method).await.unwrap();
-    world.replace_bots().await;
+    kill_who_hangs(world, method).await;
 }
 
-/// The same with a call to AWS.
-async fn kill_over_aws(world: &mut World, call: &str, user_does: impl Future<Output = ()>) {
-    world.aws.switch("hold_before_call", call.into()).await.unwrap();
-    user_does.await;
-    world.aws.held().await.unwrap();
-    world.replace_bots().await;
+async fn kill_who_hangs(world: &mut World, method: &str) {
+    world.telegram.hanging(method).await.unwrap();
+    let such = |call: &str| match method {
+        "file" => call.contains("/file/bot"),
+        _ => call.to_lowercase().ends_with(&format!("/{}", method.to_lowercase())),
+    };
+    world.replace_who_waits(such).await;
 }
 
 async fn send(user: &User, caption: &str) {
@@ -29,20 +28,20 @@ async fn send(user: &User, caption: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_before_anything_is_sent_costs_nothing() {
-    let mut world = World::new().await;
-    let user = world.telegram.user(1, "Ada");
-    for (over, photos) in [("getFile", 1), ("file", 2)] {
+    for over in ["getFile", "file"] {
+        let mut world = World::watched(1).await;
+        let user = world.telegram.user(1, "Ada");
         kill_over(&mut world, over, send(&user, "rotate")).await;
         assert!(next(&user).await.photo().is_some());
         world.telegram.settled().await.unwrap();
-        assert_eq!(world.calls("sendPhoto"), photos, "{over}");
+        assert_eq!(world.calls("sendPhoto"), 1, "{over}");
         assert_eq!(world.counted("polybot_updates_repeated_total").await, 1);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_between_a_send_and_its_record_may_double_it_and_is_counted() {
-    let mut world = World::new().await;
+    let mut world = World::watched(1).await;
     let user = world.telegram.user(1, "Ada");
     kill_over(&mut world, "sendPhoto", send(&user, "gray")).await;
     for _ in 0..2 {
@@ -55,7 +54,7 @@ async fn a_kill_between_a_send_and_its_record_may_double_it_and_is_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_album_and_a_prediction_outlive_a_kill() {
-    let mut world = World::with_quiet(4).await;
+    let mut world = World::watched(4).await;
     world.visibility(6).await;
     let user = world.telegram.user(1, "Ada");
 
@@ -70,7 +69,10 @@ async fn an_album_and_a_prediction_outlive_a_kill() {
     assert_eq!(world.calls("sendPhoto"), 1);
 
     // While its photo goes to the bucket: there is one progress message, and one job.
-    kill_over_aws(&mut world, "s3:PUT", send(&user, "predict")).await;
+    world.aws.switch("hold_before_call", "s3:PUT".into()).await.unwrap();
+    send(&user, "predict").await;
+    world.aws.held().await.unwrap();
+    world.replace_who_waits(|call| call.starts_with("PUT /pictures/")).await;
     let progress = next(&user).await;
     let job = world.job().await;
     assert_eq!(job.reply_id.map(i64::from), Some(progress.id));
@@ -79,8 +81,7 @@ async fn an_album_and_a_prediction_outlive_a_kill() {
     // While its answer is put into the chat: it is there once.
     world.telegram.fault(Fault::next("editMessageMedia", FaultKind::Hang));
     world.answer(&job, Outcome::Done).await;
-    world.telegram.hanging("editMessageMedia").await.unwrap();
-    world.replace_bots().await;
+    kill_who_hangs(&mut world, "editMessageMedia").await;
     user.edited(progress.id, 1).await.unwrap();
     user.send_text("done").unwrap();
     assert_eq!(plain(next(&user).await.text()), "Your original message: done");

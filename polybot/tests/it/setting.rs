@@ -51,19 +51,32 @@ pub struct World {
     pub balancer: Balancer,
     pub bots: Vec<Bot>,
     pub flags: Vec<String>,
+    /// Whether what each bot asks of Telegram and AWS goes through doors of its own.
+    watched: bool,
 }
 
 /// A bot process.
 pub struct Bot {
     pub child: Child,
     pub url: String,
+    /// What its calls go through where it is watched.
+    doors: Vec<Balancer>,
 }
 
 /// A load balancer: each request goes to the next instance, 502 where that one does not answer.
 #[derive(Clone)]
 pub struct Balancer {
     pub url: String,
+    shared: Shared,
+}
+
+#[derive(Clone, Default)]
+struct Shared {
     targets: Arc<Mutex<Vec<String>>>,
+    turn: Arc<AtomicUsize>,
+    client: reqwest::Client,
+    /// What is asked and not answered yet: `PUT /pictures/images/1/2.jpg`.
+    under_way: Arc<Mutex<Vec<String>>>,
 }
 
 impl World {
@@ -77,11 +90,19 @@ impl World {
 
     /// The same, with another quiet time.
     pub async fn with_quiet(seconds: u32) -> Self {
-        let mut world = Self::without_bots().await;
-        world.flags.extend(["--quiet".to_owned(), (seconds * 1000).to_string()]);
-        world.start_bots(2).await;
-        world.set_webhook().await;
-        world
+        Self::without_bots().await.up(seconds).await
+    }
+
+    /// The same, and it is known of each bot what it waits for.
+    pub async fn watched(quiet: u32) -> Self {
+        Self { watched: true, ..Self::without_bots().await }.up(quiet).await
+    }
+
+    async fn up(mut self, quiet: u32) -> Self {
+        self.flags.extend(["--quiet".to_owned(), (quiet * 1000).to_string()]);
+        self.start_bots(2).await;
+        self.set_webhook().await;
+        self
     }
 
     pub async fn without_bots() -> Self {
@@ -108,6 +129,7 @@ impl World {
             balancer: Balancer::start().await,
             bots: Vec::new(),
             flags: ["--lease", "3000"].map(str::to_owned).to_vec(),
+            watched: false,
             aws,
             telegram,
             dynamodb,
@@ -141,12 +163,30 @@ impl World {
         let program = std::env::var_os("POLYBOT").unwrap_or_else(|| env!("CARGO_BIN_EXE_polybot").into());
         let mut command = Command::new(program);
         command.args(&self.flags).env_clear().envs(self.env()).kill_on_drop(true);
+        // `make bench` sets these as the image does.
+        command.envs(std::env::vars().filter(|(name, _)| name.starts_with("MALLOC_")));
         command.stderr(Stdio::piped()).stdout(Stdio::null()).stdin(Stdio::null());
         command
     }
 
+    async fn start_bot(&self) -> Bot {
+        let mut command = self.command();
+        let mut doors = Vec::new();
+        if self.watched {
+            let behind =
+                [(env::TELEGRAM_API_URL, self.telegram.url()), ("AWS_ENDPOINT_URL", self.aws.endpoint().to_owned())];
+            for (name, url) in behind {
+                let door = Balancer::start().await;
+                door.to(vec![url]);
+                command.env(name, &door.url);
+                doors.push(door);
+            }
+        }
+        Bot { doors, ..Bot::start(command).await }
+    }
+
     pub async fn start_bots(&mut self, count: usize) {
-        let started = futures::future::join_all((0..count).map(|_| Bot::start(self.command()))).await;
+        let started = futures::future::join_all((0..count).map(|_| self.start_bot())).await;
         self.bots.extend(started);
         self.balancer.to(self.bots.iter().map(|bot| bot.url.clone()).collect());
     }
@@ -154,17 +194,16 @@ impl World {
     /// Kills a bot as an instance dies, and starts another in its place.
     pub async fn replace(&mut self, index: usize) {
         self.bots[index].child.kill().await.unwrap();
-        self.bots[index] = Bot::start(self.command()).await;
+        self.bots[index] = self.start_bot().await;
         self.balancer.to(self.bots.iter().map(|bot| bot.url.clone()).collect());
     }
 
-    /// Kills every bot as an instance dies, all of them before as many others start.
-    pub async fn replace_bots(&mut self) {
-        let count = self.bots.len();
-        for mut bot in std::mem::take(&mut self.bots) {
-            bot.child.kill().await.unwrap();
-        }
-        self.start_bots(count).await;
+    /// The same with the one bot that waits for the answer to such a call. The others live on.
+    pub async fn replace_who_waits(&mut self, such: impl Fn(&str) -> bool) {
+        let waits = |bot: &Bot| bot.doors.iter().any(|d| d.shared.under_way.lock().unwrap().iter().any(|c| such(c)));
+        let waiting: Vec<_> = (0..self.bots.len()).filter(|&index| waits(&self.bots[index])).collect();
+        assert_eq!(waiting.len(), 1, "bots that wait for it");
+        self.replace(waiting[0]).await;
     }
 
     pub async fn set_webhook(&self) {
@@ -292,7 +331,7 @@ impl Bot {
                 eprintln!("bot: {line}");
             }
         });
-        Self { child, url }
+        Self { child, url, doors: Vec::new() }
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -307,35 +346,40 @@ impl Balancer {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let targets = Arc::default();
-        let state = (Arc::clone(&targets), Arc::new(AtomicUsize::new(0)), reqwest::Client::new());
-        let app = Router::new().fallback(forward).with_state(state);
+        let shared = Shared::default();
+        let app = Router::new().fallback(forward).with_state(shared.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
-        Self { url, targets }
+        Self { url, shared }
     }
 
     pub fn to(&self, urls: Vec<String>) {
-        *self.targets.lock().unwrap() = urls;
+        *self.shared.targets.lock().unwrap() = urls;
     }
 }
 
-type Shared = (Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>, reqwest::Client);
+/// One request on its way; dropped when it is answered, and when whoever sent it has gone.
+struct UnderWay(Arc<Mutex<Vec<String>>>, String);
 
-async fn forward(
-    State((targets, turn, client)): State<Shared>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut all = self.0.lock().unwrap();
+        let at = all.iter().position(|call| *call == self.1).unwrap();
+        all.swap_remove(at);
+    }
+}
+
+async fn forward(State(shared): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let target = {
-        let targets = targets.lock().unwrap();
+        let targets = shared.targets.lock().unwrap();
         match targets.len() {
             0 => return StatusCode::BAD_GATEWAY.into_response(),
-            n => targets[turn.fetch_add(1, Ordering::Relaxed) % n].clone(),
+            n => targets[shared.turn.fetch_add(1, Ordering::Relaxed) % n].clone(),
         }
     };
-    match client.request(method, format!("{target}{uri}")).headers(headers).body(body).send().await {
+    let call = format!("{method} {uri}");
+    shared.under_way.lock().unwrap().push(call.clone());
+    let _under_way = UnderWay(shared.under_way.clone(), call);
+    match shared.client.request(method, format!("{target}{uri}")).headers(headers).body(body).send().await {
         Ok(answer) => {
             let (status, headers) = (answer.status(), answer.headers().clone());
             (status, headers, answer.bytes().await.unwrap_or_default()).into_response()
