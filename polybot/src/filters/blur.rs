@@ -4,6 +4,7 @@
 //! it: the work does not grow with the square.
 
 use crate::picture::{Picture, Raster};
+use multiversion::multiversion;
 
 /// The side of the square where the user gives none.
 pub const DEFAULT: u32 = 16;
@@ -16,6 +17,7 @@ pub fn blur(picture: Picture, size: u32) -> Picture {
     picture.with_weighted_colours(|raster| blurred(&raster, size), |raster| blurred(&raster, size))
 }
 
+#[multiversion(targets("x86_64+avx2"))]
 fn blurred<const N: usize>(from: &Raster<N>, size: u32) -> Raster<N> {
     let before = (size / 2).cast_signed() as isize;
     let after = (size - 1).cast_signed() as isize - before;
@@ -41,6 +43,8 @@ fn blurred<const N: usize>(from: &Raster<N>, size: u32) -> Raster<N> {
 }
 
 /// The means along a row of sums of columns.
+#[expect(clippy::inline_always, reason = "the wider registers are for `blurred` and what is inlined into it")]
+#[inline(always)]
 fn means<const N: usize>(columns: &[[i32; N]], line: &mut [[u8; N]], before: usize, after: usize) {
     let last = columns.len() - 1;
     let size = before + after + 1;
@@ -79,7 +83,8 @@ fn means<const N: usize>(columns: &[[i32; N]], line: &mut [[u8; N]], before: usi
 }
 
 #[expect(clippy::cast_precision_loss, reason = "one part in 16 million is far below half a shade")]
-#[inline]
+#[expect(clippy::inline_always, reason = "as of `means`")]
+#[inline(always)]
 fn mean<const N: usize>(sum: [i32; N], share: f32) -> [u8; N] {
     /// See [`super::gray::brightness`].
     const ROUND: f32 = 8_388_608.0;

@@ -1,6 +1,7 @@
 //! Gray: how bright each pixel looks.
 
 use crate::picture::{Picture, Raster};
+use multiversion::multiversion;
 
 /// The gray picture; opacity is kept.
 pub fn gray(picture: Picture) -> Picture {
@@ -29,11 +30,14 @@ pub fn plane(colours: &Raster<4>) -> Raster<1> {
 }
 
 /// How bright the pixels of a row look. Sixteen at a time fill the registers of the processor.
+#[multiversion(targets("x86_64+avx2"))]
 fn row(pixels: &[[u8; 4]], result: &mut [u8]) {
     let (blocks, rest) = pixels.as_chunks::<16>();
     let (to_blocks, to_rest) = result.as_chunks_mut::<16>();
     for (to, block) in to_blocks.iter_mut().zip(blocks) {
-        *to = block.map(brightness);
+        for (to, pixel) in to.iter_mut().zip(block) {
+            *to = brightness(*pixel);
+        }
     }
     for (to, pixel) in to_rest.iter_mut().zip(rest) {
         *to = brightness(*pixel);

@@ -23,16 +23,23 @@ pub fn to_size(picture: Picture, width: usize, height: usize) -> Picture {
         return picture;
     }
     match picture {
-        Picture::Gray(raster) => Picture::Gray(resized(&raster, width, height, PixelType::U8)),
-        Picture::Rgb(raster) => Picture::Rgb(resized(&raster, width, height, PixelType::U8x4)),
-        Picture::Rgba(raster) => Picture::Rgba(resized(&raster, width, height, PixelType::U8x4)),
+        Picture::Gray(raster) => Picture::Gray(resized(&raster, width, height, PixelType::U8, false)),
+        Picture::Rgb(raster) => Picture::Rgb(resized(&raster, width, height, PixelType::U8x4, false)),
+        Picture::Rgba(raster) => Picture::Rgba(resized(&raster, width, height, PixelType::U8x4, true)),
     }
 }
 
-fn resized<const N: usize>(from: &Raster<N>, width: usize, height: usize, pixels: PixelType) -> Raster<N> {
+fn resized<const N: usize>(
+    from: &Raster<N>,
+    width: usize,
+    height: usize,
+    pixels: PixelType,
+    opacity: bool,
+) -> Raster<N> {
     let side = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let mut to = Image::new(side(width), side(height), pixels);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom));
+    // What is invisible must not bleed into what is not.
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom)).use_alpha(opacity);
     #[expect(clippy::expect_used, reason = "the buffer has the length of its size, and both have one pixel type")]
     {
         let from = ImageRef::new(side(from.width()), side(from.height()), from.bytes(), pixels).expect("sizes agree");

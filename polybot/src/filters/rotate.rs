@@ -23,48 +23,29 @@ pub fn rotate(picture: Picture, turn: Turn) -> Picture {
 }
 
 fn turned<const N: usize>(mut raster: Raster<N>, turn: Turn) -> Raster<N> {
-    match turn {
-        Turn::Half => {
-            raster.pixels_mut().reverse();
-            raster
-        }
-        Turn::Quarter => {
-            // Column by column from the bottom up.
-            transposed(&raster, |height, y| height - 1 - y, |_, x| x)
-        }
-        Turn::ThreeQuarters => transposed(&raster, |_, y| y, |width, x| width - 1 - x),
+    if turn != Turn::Quarter {
+        raster.pixels_mut().reverse();
     }
+    if turn == Turn::Half { raster } else { quarter(&raster) }
 }
 
-/// Side of the squares by which a raster is turned: their rows, in both rasters, stay in the nearest cache.
-const SQUARE: usize = 4;
+/// Columns that are read at a time: they share lines of the cache, and what is made of them stays in it.
+const COLUMNS: usize = 8;
 
-/// Pixel `i` of row `x` of the result is pixel `x'` of row `source_row(height, i)`, where `x'` is `source_column(width, x)`.
-fn transposed<const N: usize>(
-    from: &Raster<N>,
-    source_row: impl Fn(usize, usize) -> usize,
-    source_column: impl Fn(usize, usize) -> usize,
-) -> Raster<N> {
+/// Each column, from the bottom up, is a row of the result.
+fn quarter<const N: usize>(from: &Raster<N>) -> Raster<N> {
     let (width, height) = (from.width(), from.height());
-    let mut to = Raster::<N>::new(height, width, vec![0; from.bytes().len()]);
-    let mut square = [[[0_u8; N]; SQUARE]; SQUARE];
-    for top in (0..height).step_by(SQUARE) {
-        let down = SQUARE.min(height - top);
-        for left in (0..width).step_by(SQUARE) {
-            let across = SQUARE.min(width - left);
-            for (i, line) in square[..down].iter_mut().enumerate() {
-                let row = from.row(source_row(height, top + i));
-                line[..across].copy_from_slice(&row[left..left + across]);
-            }
-            for j in 0..across {
-                let line = &mut to.pixels_mut()[source_column(width, left + j) * height + top..][..down];
-                if let Ok(line) = <&mut [_; SQUARE]>::try_from(&mut *line) {
-                    *line = square.map(|row| row[j]);
-                } else {
-                    line.iter_mut().zip(&square).for_each(|(pixel, row)| *pixel = row[j]);
-                }
+    let mut bytes = Vec::with_capacity(from.bytes().len());
+    let mut rows = vec![[0_u8; N]; COLUMNS * height];
+    for left in (0..width).step_by(COLUMNS) {
+        let across = COLUMNS.min(width - left);
+        for y in 0..height {
+            let pixels = &from.row(height - 1 - y)[left..left + across];
+            for (x, pixel) in pixels.iter().enumerate() {
+                rows[x * height + y] = *pixel;
             }
         }
+        bytes.extend_from_slice(rows[..across * height].as_flattened());
     }
-    to
+    Raster::new(height, width, bytes)
 }
