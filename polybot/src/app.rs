@@ -10,7 +10,10 @@ use crate::{
     texts::Language,
     trouble::Trouble,
 };
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 use teloxide::types::{ChatId, User};
 use tokio::sync::watch;
 
@@ -32,9 +35,15 @@ pub struct App {
     pub sqs: aws_sdk_sqs::Client,
     /// The metrics of this process.
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
+    /// What it needs and does not get at the moment.
+    pub missing: Missing,
     /// Turns true when the process is to end.
     pub stopping: watch::Receiver<bool>,
 }
+
+/// What the bot needs and does not get at the moment: the names of queues and services. The log has the reasons.
+#[derive(Default)]
+pub struct Missing(Mutex<BTreeSet<String>>);
 
 /// What is wanted, by whom, where, and in which words the answer is to be.
 #[derive(Clone)]
@@ -73,6 +82,7 @@ impl App {
             dynamodb,
             sqs: aws_sdk_sqs::Client::new(aws),
             metrics,
+            missing: Missing::default(),
             stopping,
             config,
         }))
@@ -88,6 +98,24 @@ impl App {
         let mut stopping = self.stopping.clone();
         // The sender is gone only when the process ends anyway.
         let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+}
+
+impl Missing {
+    /// Notes whether it was there when it was last asked for.
+    pub fn note(&self, name: &str, there: bool) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if there {
+            names.remove(name);
+        } else {
+            names.insert(name.to_owned());
+        }
+    }
+
+    /// All that is missing, in one line; nothing where nothing is.
+    pub fn line(&self) -> String {
+        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 }
 

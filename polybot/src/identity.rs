@@ -76,18 +76,15 @@ impl Current {
         self.doubts.notified().await;
     }
 
-    /// Looks at the secrets again; keeps the identity where they cannot be read.
-    pub async fn refresh(&self, config: &Config) {
-        match Identity::load(config, &self.secrets).await {
-            Ok(new) => {
-                let old = self.now();
-                if new.secret != old.secret || new.path != old.path {
-                    tracing::info!("the token or the certificate has changed");
-                    *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-                }
-            }
-            Err(trouble) => tracing::warn!("the secrets cannot be refreshed: {}", trouble.chain()),
+    /// Looks at the secrets again, and asks Telegram who the bot is; the identity stays where either fails.
+    pub async fn refresh(&self, config: &Config) -> Result<(), Trouble> {
+        let new = Identity::load(config, &self.secrets).await?;
+        let old = self.now();
+        if new.secret != old.secret || new.path != old.path {
+            tracing::info!("the token or the certificate has changed");
+            *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         }
+        Ok(())
     }
 }
 

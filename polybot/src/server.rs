@@ -44,14 +44,17 @@ pub fn routes(app: Arc<App>) -> Router {
         .with_state(Shared { app, schema: schema::schema() })
 }
 
+/// For people and alerts: what of all that the bot needs did not answer when it was last asked.
 async fn ready(State(Shared { app, .. }): State<Shared>) -> Response {
-    match app.store.ready().await {
-        Ok(()) if !app.is_stopping() => "ready\n".into_response(),
-        Ok(()) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
-        Err(trouble) => {
-            tracing::warn!("not ready: {}", trouble.chain());
-            (StatusCode::SERVICE_UNAVAILABLE, "the chats table does not answer\n").into_response()
-        }
+    let store = app.store.ready().await;
+    app.missing.note("chats table", store.is_ok());
+    if let Err(trouble) = store {
+        tracing::warn!("not ready: {}", trouble.chain());
+    }
+    match app.missing.line() {
+        _ if app.is_stopping() => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
+        none if none.is_empty() => "ready\n".into_response(),
+        missing => (StatusCode::SERVICE_UNAVAILABLE, format!("no answer from: {missing}\n")).into_response(),
     }
 }
 

@@ -78,6 +78,10 @@ async fn refresh(app: Arc<App>) {
             () = tokio::time::sleep(every.saturating_sub(LEAST_REFRESH)) => {}
             () = app.identity.doubted() => {}
         }
-        app.identity.refresh(&app.config).await;
+        let refreshed = app.identity.refresh(&app.config).await;
+        app.missing.note("Telegram or the secrets", refreshed.is_ok());
+        if let Err(trouble) = refreshed {
+            tracing::warn!("the secrets cannot be refreshed: {}", trouble.chain());
+        }
     }
 }

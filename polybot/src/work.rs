@@ -97,6 +97,7 @@ pub async fn consume(app: Arc<App>, queue: String, consumer: Consumer) {
             received = receive.send() => received,
             () = app.stopped() => break,
         };
+        app.missing.note(&format!("{name} queue"), received.is_ok());
         let message = match received {
             Ok(received) => received.messages.unwrap_or_default().pop(),
             Err(error) => {

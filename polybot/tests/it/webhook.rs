@@ -4,6 +4,7 @@ use super::setting::{Bot, SOON, World, jpeg, plain};
 use contract::{env, webhook::SECRET_HEADER};
 use local::telegram::{Fault, FaultKind};
 use serde_json::json;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_telegram_is_heard_and_each_update_once() {
@@ -103,6 +104,29 @@ async fn a_missing_variable_is_one_line_and_a_wrong_token_too() {
     let words = said(command).await;
     assert!(words.starts_with("error: Telegram did not take getMe\n"), "{words}");
     assert!(!words.contains("a-token-that"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_bot_does_not_get_is_told_by_ready_and_it_lives_on() {
+    let mut world = World::without_bots().await;
+    world.aws.switch("deny", json!(["sqs:ReceiveMessage"])).await.unwrap();
+    world.start_bots(1).await;
+    let asked = async |path: &str| {
+        let answer = reqwest::get(format!("{}{path}", world.bots[0].url)).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    let until = async |expected: (u16, &str)| {
+        let told = async {
+            while asked("/ready").await != (expected.0, expected.1.to_owned()) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(SOON, told).await.unwrap_or_else(|_| panic!("never {expected:?}"));
+    };
+    until((503, "no answer from: results queue, work queue\n")).await;
+    assert_eq!(asked("/health").await.0, 200);
+    world.aws.switch("deny", json!([])).await.unwrap();
+    until((200, "ready\n")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
