@@ -182,7 +182,8 @@ async fn go_on(
             quiet = 0;
         } else {
             quiet += 1;
-            if stuck && quiet > 3 || only_a_person_helps(&report) {
+            // What seems to need a person may be a call that failed just now, so one more look is taken.
+            if stuck && quiet > 3 || quiet > 1 && only_a_person_helps(&report) {
                 return finish(connection, &report, &done, begun.elapsed());
             }
             board.waiting(&report, begun.elapsed());

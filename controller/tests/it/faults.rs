@@ -1,6 +1,6 @@
 //! A process that dies in the middle: whatever it had done, the next run finishes, and there is one of everything.
 
-use crate::setting::{World, local_spec, plan, settle, settle_for, writes};
+use crate::setting::{Synced, World, local_spec, plan, settle, settle_for, writes};
 use controller::{
     engine::apply,
     reconcile::{Allow, Goal},
@@ -8,8 +8,10 @@ use controller::{
 };
 use std::{
     collections::BTreeMap,
+    process::Stdio,
     sync::atomic::{AtomicUsize, Ordering},
 };
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 /// Drops a pass after its k-th step has begun, as when the process is killed: the call may be on its way, done, or not sent.
 #[tokio::test]
@@ -57,4 +59,17 @@ async fn a_pass_dropped_at_any_step_heals() {
         let (_, left) = connection.look(Goal::Destroy, &all).await;
         assert_eq!(left.steps.len(), 0, "killed at step {k}: {left}");
     }
+}
+
+/// A call that fails in one look makes images look as if nobody had pushed them.
+#[tokio::test]
+async fn what_cannot_be_read_for_a_moment_is_not_left_to_a_person() {
+    let synced = Synced::new().await;
+    synced.world.aws.switch("refuse", serde_json::json!({ "ecr:DescribeImages": "ServerException" })).await.unwrap();
+    let mut apply = synced.command(&["apply", "--yes", "--poll", "5s"]);
+    let mut apply = apply.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(apply.stderr.take().unwrap()).lines();
+    while !said.next_line().await.unwrap().expect("it ended without waiting").contains("waiting for") {}
+    synced.world.aws.switch("refuse", serde_json::json!({})).await.unwrap();
+    assert_eq!(apply.wait().await.unwrap().code(), Some(0));
 }

@@ -5,7 +5,7 @@
 //! A sample of the points runs with all tests; `make test-exhaustive` runs all of them. Each is tried on a copy of an account in
 //! which everything up to it was done once.
 
-use crate::setting::{TOKEN, World, local_spec, plan, writes};
+use crate::setting::{TOKEN, World, both, local_spec, plan, writes};
 use controller::{
     engine::Plan,
     reconcile::{Allow, Connection, Goal},
@@ -19,7 +19,7 @@ use std::{
     process::Stdio,
     time::Duration,
 };
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 /// What is going on when the program dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,8 +94,8 @@ impl Scene {
         Self { during, world, stack, file }
     }
 
-    /// Starts what is going to be killed, or what finishes it.
-    fn start(&self, world: &World) -> Child {
+    /// What is going to be killed, or what finishes it.
+    fn command(&self, world: &World) -> Command {
         let name = self.stack.metadata.name.clone().unwrap();
         let args = match self.during {
             During::Converge | During::Update | During::Rollout => vec!["apply", "--yes", "--max-deletions", "9"],
@@ -104,26 +104,29 @@ impl Scene {
         let mut command = Command::new(env!("CARGO_BIN_EXE_controller"));
         command.args(args).args(["--poll", "50ms", "--lease", "2s", "-f"]).arg(&self.file);
         command.envs(world.aws.env()).env("TELEGRAM_TOKEN", TOKEN).kill_on_drop(true);
-        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        command
     }
 
     /// Runs it to its end. Nothing may fail; a Telegram that is not there, and images that are not pushed, are waited for.
-    async fn run(&self, world: &World) {
-        let code = self.start(world).wait().await.unwrap().code();
+    /// What it said.
+    async fn run(&self, world: &World, after: &str) -> String {
+        let output = self.command(world).output().await.unwrap();
+        let (code, said) = (output.status.code(), both(&output));
         let expected: &[_] = if self.during == During::Destroy { &[0] } else { &[0, 2] };
-        assert!(code.is_some_and(|code| expected.contains(&code)), "{:?} ended with {code:?}", self.during);
+        assert!(code.is_some_and(|code| expected.contains(&code)), "{after}: ended with {code:?}: {said}");
+        said
     }
 
     /// The next run, and what is then there.
-    async fn finish(&self, world: &World) -> Made {
-        self.run(world).await;
+    async fn finish(&self, world: &World, after: &str) -> Made {
+        let mut said = self.run(world, after).await;
         let connection = world.connect(self.stack.clone()).await;
         if self.during == During::Converge {
             world.push_images(&connection, "v1.0.0").await;
-            self.run(world).await;
+            said = self.run(world, after).await;
         }
         let plan = self.plan(&connection).await;
-        assert_eq!(writes(&plan), Vec::<String>::new(), "{plan}");
+        assert_eq!(writes(&plan), Vec::<String>::new(), "{after}: {plan}{said}");
         (count(&plan), world.aws.inventory().await.unwrap())
     }
 
@@ -139,9 +142,10 @@ impl Scene {
     async fn undisturbed(&self) -> (Made, usize) {
         let world = self.world.fork().await;
         world.aws.calls().await.unwrap();
-        self.run(&world).await;
+        let nothing = format!("{:?}, undisturbed", self.during);
+        self.run(&world, &nothing).await;
         let calls = world.aws.calls().await.unwrap();
-        let made = self.finish(&world).await;
+        let made = self.finish(&world, &nothing).await;
         world.aws.end().await;
         (made, calls.iter().filter(|call| !local::aws::reads(call)).count())
     }
@@ -155,7 +159,7 @@ impl Scene {
             When::Answered => "tell_after",
         };
         world.aws.switch(switch, point.call.into()).await.unwrap();
-        let mut program = self.start(&world);
+        let mut program = self.command(&world).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let killed = tokio::select! {
             held = world.aws.held() => {
                 held.unwrap();
@@ -167,7 +171,8 @@ impl Scene {
                 false
             }
         };
-        assert_eq!(self.finish(&world).await, *expected, "{point:?}");
+        let after = format!("{point:?}");
+        assert_eq!(self.finish(&world, &after).await, *expected, "{after}");
         world.aws.end().await;
         killed
     }
@@ -186,7 +191,8 @@ fn count(plan: &Plan) -> BTreeMap<String, usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_call_the_program_is_killed_at_the_next_run_ends_as_an_undisturbed_one() {
     let exhaustive = std::env::var_os("EXHAUSTIVE").is_some();
-    let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(20_u64);
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse().ok());
+    let seed = number("SEED").unwrap_or(20_u64);
     let folder = tempfile::tempdir().unwrap();
     let all = [During::Converge, During::Update, During::Rollout, During::Destroy];
     let scenes = futures::future::join_all(all.map(|during| Scene::new(during, folder.path()))).await;
@@ -201,6 +207,8 @@ async fn whatever_call_the_program_is_killed_at_the_next_run_ends_as_an_undistur
         points.extend((1..=calls).flat_map(|call| when.map(|when| Point { during, call, when })));
     }
     points.shuffle(&mut StdRng::seed_from_u64(seed));
+    // To go on where a run of the same seed has ended.
+    points.drain(..usize::try_from(number("SKIP").unwrap_or(0)).unwrap().min(points.len()));
     if !exhaustive {
         points.truncate(20);
     }
