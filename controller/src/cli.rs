@@ -1,5 +1,6 @@
 //! The command line: types only.
 
+use crate::operator::AllowedRole;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{path::PathBuf, time::Duration};
 
@@ -426,6 +427,10 @@ pub struct OperateArgs {
     /// Only objects with these labels, such as team=ops.
     #[arg(long, value_name = "SELECTOR")]
     pub selector: Option<String>,
+    /// A role that stacks of a namespace may name in spec.assumeRole, such as
+    /// team-a=arn:aws:iam::123456789012:role/team-a-*; each side may end with a star; may be repeated. No other one is taken.
+    #[arg(long, value_name = "NAMESPACE=ARN")]
+    pub allow_role: Vec<AllowedRole>,
     /// Time between two passes over a stack at rest, spread by a tenth; after an hour of rest twice as long, after two four
     /// times. A stack's own spec.cluster.driftPeriod goes before it, and is kept.
     #[arg(long, default_value = "5m", value_parser = duration)]

@@ -9,7 +9,10 @@ mod events;
 mod leader;
 mod one;
 mod outputs;
+mod roles;
 mod status;
+
+pub use roles::AllowedRole;
 
 use crate::{
     aws::Regions,
@@ -61,6 +64,8 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// Labels that an object must have.
     pub selector: Option<String>,
+    /// The roles that stacks may name; no other one is taken.
+    pub roles: Vec<AllowedRole>,
     /// Time between two passes over a stack at rest.
     pub interval: Duration,
     /// Stacks that are passed over at once.
@@ -88,6 +93,7 @@ impl Standing {
 /// What all passes share.
 struct Operator {
     client: Client,
+    roles: Vec<AllowedRole>,
     interval: Duration,
     /// What all stacks of an account and region share: clients, limits of calls, lists.
     regions: Regions,
@@ -170,6 +176,7 @@ async fn keep(client: Client, settings: &Settings, identity: String, standing: &
             Reporter { controller: NAME.to_owned(), instance: Some(identity.clone()) },
         ),
         client,
+        roles: settings.roles.clone(),
         interval: settings.interval,
         regions: Regions::default(),
         identity,

@@ -22,6 +22,7 @@ pub(super) async fn run(args: &OperateArgs) -> anyhow::Result<ExitCode> {
     let settings = Settings {
         namespace: args.namespace.clone(),
         selector: args.selector.clone(),
+        roles: args.allow_role.clone(),
         interval: args.interval,
         concurrency: args.concurrency,
         lease: (args.lease_namespace.clone(), args.lease_name.clone(), args.lease),

@@ -1,6 +1,6 @@
 //! One stack, once: from an object to a pass and back to its status.
 
-use super::{APPROVE, FINALIZER, Guarded, Operator, PAUSED, RECONCILE, conditions::says, status};
+use super::{APPROVE, FINALIZER, Guarded, Operator, PAUSED, RECONCILE, conditions::says, roles, status};
 use crate::{
     aws::Reason,
     engine::Consent,
@@ -198,9 +198,15 @@ impl Operator {
         (!texts.is_empty()).then(|| (texts.join("; "), !own))
     }
 
-    /// One pass, and all that is told of it. How it ended, where AWS could be reached, and when the next one is due.
+    /// One pass, and all that is told of it. How it ended, where it was begun, and when the next one is due.
     async fn pass(&self, stack: &PolybotStack, goal: Goal) -> Result<(Option<End>, Duration), Error> {
         let (begun, name) = (Instant::now(), stack.name_any());
+        let namespace = stack.namespace().unwrap_or_default();
+        let role = stack.spec.assume_role.as_ref();
+        if let Some(refusal) = role.and_then(|role| roles::refusal(&self.roles, &namespace, &role.arn)) {
+            self.not_begun(stack, "RoleNotAllowed", true, refusal).await?;
+            return Ok((None, self.interval));
+        }
         let connection = match Connection::open(Arc::new(stack.clone()), &self.regions).await {
             Ok(connection) => connection,
             Err(error) => {
@@ -260,7 +266,17 @@ impl Operator {
             ConnectError::Identity(_) => ("AwsUnreachable", false),
         };
         let cause = std::error::Error::source(error).map(|e| format!(": {e}")).unwrap_or_default();
-        let message = format!("{error}{cause}");
+        self.not_begun(stack, reason, stalls, format!("{error}{cause}")).await
+    }
+
+    /// Tells why AWS was not looked at, and whether that needs a person.
+    async fn not_begun(
+        &self,
+        stack: &PolybotStack,
+        reason: &'static str,
+        stalls: bool,
+        message: String,
+    ) -> Result<(), Error> {
         let said = [
             says("Ready", None, reason, message.clone()),
             says("Synced", false, reason, message.clone()),

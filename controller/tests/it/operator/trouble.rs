@@ -68,13 +68,37 @@ async fn bad_specs_stall_until_they_change_and_an_absent_aws_is_tried_again() {
     let _operator = cluster.operator(&[]);
     let told = cluster.says("Ready", "False", "Waiting").await;
     assert_eq!(condition(&told, "Synced")["status"], "True");
+}
 
-    // From now on as a role, which is taken before anything is asked.
-    cluster.world.aws.calls().await.unwrap();
-    let role = json!({ "arn": "arn:aws:iam::123456789012:role/polybot", "externalId": "an-agreed-word" });
-    cluster.kube.edit(STACK, |s| s["spec"]["assumeRole"] = role).unwrap();
-    cluster.says("Ready", "False", "Waiting").await;
+#[tokio::test]
+async fn a_role_is_taken_only_for_a_namespace_that_it_is_allowed_to() {
+    let cluster = Cluster::new().await;
+    cluster.create_secret();
+    let role = |name: &str| json!({ "arn": format!("arn:aws:iam::123456789012:role/{name}") });
+    let mut stack = serde_json::to_value(cluster.stack()).unwrap();
+    stack["spec"]["assumeRole"] = role("of-another-team");
+    cluster.kube.create(STACKS, stack).unwrap();
+    let allowed = "default=arn:aws:iam::123456789012:role/polybot";
+    let operator =
+        cluster.operator(&["--allow-role", allowed, "--allow-role", "elsewhere=arn:aws:iam::123456789012:role/*"]);
+    let told = cluster.says("Stalled", "True", "RoleNotAllowed").await;
+    let message = condition(&told, "Ready")["message"].as_str().unwrap();
+    assert!(message.contains("--allow-role default=arn:aws:iam::123456789012:role/of-another-team"), "{message}");
+    assert!(cluster.events().contains(&"RoleNotAllowed look".to_owned()), "{:?}", cluster.events());
+    // Not to remove anything either: it stays, unless AWS is not to be asked.
+    cluster.kube.delete(STACK).unwrap();
+    cluster.says("Stalled", "True", "RoleNotAllowed").await;
+    assert_eq!(cluster.world.aws.calls().await.unwrap(), Vec::<String>::new());
+    cluster.kube.edit(STACK, |s| s["spec"]["cluster"] = json!({ "deletionPolicy": "Orphan" })).unwrap();
+    cluster.until_gone(STACK).await;
+
+    // One that is allowed is taken before anything is asked.
+    let mut stack = serde_json::to_value(cluster.stack()).unwrap();
+    stack["spec"]["assumeRole"] = role("polybot");
+    stack["spec"]["cluster"] = json!({ "managementPolicy": "Observe" });
+    cluster.kube.create(STACKS, stack).unwrap();
+    cluster.says("Ready", "False", "Differs").await;
     let calls = cluster.world.aws.calls().await.unwrap();
-    let taken = calls.iter().position(|c| c == "sts:AssumeRole").unwrap();
-    assert_eq!(calls[taken + 1], "sts:GetCallerIdentity", "{calls:?}");
+    assert_eq!(calls[..2], ["sts:AssumeRole", "sts:GetCallerIdentity"], "{calls:?}");
+    assert!(operator.stop().await.success());
 }
