@@ -94,7 +94,7 @@ def wrap(owner, name):
 
 def install():
     import fleets
-    for patch in (dynamodb, s3, iam, ec2, autoscaling, fleets.install, elb, acm, route53, secrets, ecr, sqs, launch_templates):
+    for patch in (dynamodb, s3, iam, sts, ec2, autoscaling, fleets.install, elb, acm, route53, secrets, ecr, sqs, launch_templates):
         patch()
 
 
@@ -197,6 +197,23 @@ def iam():
         profiles = [p for p in self.backend.get_instance_profiles() if p.path.startswith(prefix)]
         return ActionResult({"InstanceProfiles": profiles, "IsTruncated": False})
     IamResponse.list_instance_profiles = list_instance_profiles
+
+
+def sts():
+    from moto.iam.models import iam_backends
+    from moto.sts.models import STSBackend
+
+    # A role whose trust asks for an external id is taken only with that. moto lets anybody take any role, known or not.
+    @wrap(STSBackend, "assume_role")
+    def assume_role(original, self, **asked):
+        arn, word = asked["role_arn"], asked["external_id"]
+        roles = [r for r in list(iam_backends[arn.split(":")[4]]["aws"].roles.values()) if r.arn == arn]
+        statements = [s for r in roles for s in access.listed(json.loads(r.assume_role_policy_document).get("Statement", []))]
+        wanted = [s.get("Condition", {}).get("StringEquals", {}).get("sts:ExternalId") for s in statements]
+        if wanted and not any(words is None or word in access.listed(words) for words in wanted):
+            raise Refusal("AccessDenied", f"User: arn:aws:iam::{self.account_id}:user/moto is not authorized to perform: "
+                          f"sts:AssumeRole on resource: {arn}")
+        return original(self, **asked)
 
 
 def in_use(backend, what, of):

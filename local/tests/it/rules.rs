@@ -544,3 +544,27 @@ async fn a_profile_is_found_by_its_path_with_its_tags() {
     let managed = iam.get_policy().policy_arn("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore").send().await;
     assert!(managed.unwrap().policy().is_some(), "the policies that AWS manages are there");
 }
+
+#[tokio::test]
+async fn a_role_is_taken_with_the_external_id_that_its_trust_asks_for() {
+    let aws = LocalAws::start().await.unwrap();
+    let (iam, sts) =
+        (aws_sdk_iam::Client::new(&aws.config("us-east-1")), aws_sdk_sts::Client::new(&aws.config("us-east-1")));
+    let make = async |name: &str, condition: serde_json::Value| {
+        let trust = json!({ "Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": { "AWS": "*" }, "Action": "sts:AssumeRole", "Condition": condition,
+        }] });
+        let call = iam.create_role().role_name(name).assume_role_policy_document(trust.to_string());
+        call.send().await.unwrap().role.unwrap().arn
+    };
+    let guarded = make("guarded", json!({ "StringEquals": { "sts:ExternalId": ["a-word", "another"] } })).await;
+    let open = make("open", json!({})).await;
+    let take = |role: &str, word: Option<&str>| {
+        let call = sts.assume_role().role_arn(role).role_session_name("s").set_external_id(word.map(ToOwned::to_owned));
+        call.send()
+    };
+    assert_eq!(code(take(&guarded, None).await), "AccessDenied");
+    assert_eq!(code(take(&guarded, Some("a-wor")).await), "AccessDenied");
+    take(&guarded, Some("another")).await.unwrap();
+    take(&open, None).await.unwrap();
+}

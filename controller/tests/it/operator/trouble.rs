@@ -71,9 +71,17 @@ async fn bad_specs_stall_until_they_change_and_an_absent_aws_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_role_is_taken_only_for_a_namespace_that_it_is_allowed_to() {
+async fn a_role_is_taken_only_for_a_namespace_that_it_is_allowed_to_and_with_its_external_id() {
     let cluster = Cluster::new().await;
     cluster.create_secret();
+    let trust = json!({ "Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": { "AWS": "*" }, "Action": "sts:AssumeRole",
+        "Condition": { "StringEquals": { "sts:ExternalId": "an-agreed-word" } },
+    }] });
+    let iam = &cluster.connect().await.aws.iam;
+    let made = iam.create_role().role_name("polybot").assume_role_policy_document(trust.to_string()).send();
+    made.await.unwrap();
+    cluster.world.aws.calls().await.unwrap();
     let role = |name: &str| json!({ "arn": format!("arn:aws:iam::123456789012:role/{name}") });
     let mut stack = serde_json::to_value(cluster.stack()).unwrap();
     stack["spec"]["assumeRole"] = role("of-another-team");
@@ -92,11 +100,16 @@ async fn a_role_is_taken_only_for_a_namespace_that_it_is_allowed_to() {
     cluster.kube.edit(STACK, |s| s["spec"]["cluster"] = json!({ "deletionPolicy": "Orphan" })).unwrap();
     cluster.until_gone(STACK).await;
 
-    // One that is allowed is taken before anything is asked.
+    // One that is allowed is taken before anything is asked, with what its trust asks for.
     let mut stack = serde_json::to_value(cluster.stack()).unwrap();
     stack["spec"]["assumeRole"] = role("polybot");
     stack["spec"]["cluster"] = json!({ "managementPolicy": "Observe" });
     cluster.kube.create(STACKS, stack).unwrap();
+    let told = cluster.says("Synced", "False", "CredentialsRefused").await;
+    let message = condition(&told, "Synced")["message"].as_str().unwrap();
+    assert!(message.contains("role/polybot cannot be taken"), "{message}");
+    cluster.world.aws.calls().await.unwrap();
+    cluster.kube.edit(STACK, |s| s["spec"]["assumeRole"]["externalId"] = json!("an-agreed-word")).unwrap();
     cluster.says("Ready", "False", "Differs").await;
     let calls = cluster.world.aws.calls().await.unwrap();
     assert_eq!(calls[..2], ["sts:AssumeRole", "sts:GetCallerIdentity"], "{calls:?}");
