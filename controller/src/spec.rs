@@ -135,6 +135,9 @@ pub struct PolybotStackSpec {
 pub struct AssumeRole {
     /// Its ARN.
     #[schemars(length(max = 2048))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {"rule": "self.matches('^arn:aws[-a-z]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+$')", "message": "the ARN of a role, such as arn:aws:iam::123456789012:role/polybot"},
+    ]))]
     pub arn: String,
     /// What the role's trust asks for, so that nobody else can make the controller act on the role's account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,12 +153,20 @@ pub struct Cluster {
     pub management_policy: ManagementPolicy,
     /// Time between two looks at a stack at rest, spread by a tenth, 30s to 1d; the operator's own where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [
+        // Durations of CEL know no days.
+        {"rule": "self.endsWith('d') ? self.matches('^0*1d$') : duration(self) >= duration('30s') && duration(self) <= duration('24h')", "message": "a stack is looked at every 30s to 1d"},
+    ]))]
     pub drift_period: Option<Duration>,
     /// What becomes of the stack in AWS when this object is deleted.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// Name of a ConfigMap beside this object that gets the stack's outputs; none where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[schemars(extend("x-kubernetes-validations" = [
+        {"rule": "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')", "message": "the name of a ConfigMap: lower-case letters, digits, dashes and dots, begun and ended by a letter or digit"},
+    ]))]
     pub outputs_to: Option<String>,
 }
 

@@ -275,8 +275,7 @@ pub fn check(stack: &PolybotStack) -> Vec<Found> {
             fault(&at("reason"), "no reason".to_owned(), "say why this is left alone, for those who read it later");
         }
     }
-    if let Some(role) = spec.assume_role.as_ref().filter(|r| !r.arn.starts_with("arn:aws") || !r.arn.contains(":role/"))
-    {
+    if let Some(role) = spec.assume_role.as_ref().filter(|role| !names_role(&role.arn)) {
         let message = format!("{:?} is no ARN of a role", role.arn);
         fault("spec.assumeRole.arn", message, "for example arn:aws:iam::123456789012:role/polybot");
     }
@@ -285,9 +284,12 @@ pub fn check(stack: &PolybotStack) -> Vec<Found> {
             let message = "a stack is looked at every 30s to 1d".to_owned();
             fault("spec.cluster.driftPeriod", message, "for example 10m");
         }
-        if cluster.outputs_to.as_ref().is_some_and(|name| !lower(&name.replace('.', "-"))) {
+        let ends = |part: &str| part.starts_with('-') || part.ends_with('-');
+        let names = |name: &str| name.len() <= 253 && name.split('.').all(|part| lower(part) && !ends(part));
+        if cluster.outputs_to.as_ref().is_some_and(|name| !names(name)) {
             let message = "no name of a ConfigMap".to_owned();
-            fault("spec.cluster.outputsTo", message, "lower-case letters, digits, dashes and dots");
+            let hint = "lower-case letters, digits, dashes and dots, begun and ended by a letter or digit";
+            fault("spec.cluster.outputsTo", message, hint);
         }
     }
     for (i, waiver) in spec.waivers.iter().enumerate() {
@@ -305,6 +307,18 @@ pub fn check(stack: &PolybotStack) -> Vec<Found> {
         }
     }
     found
+}
+
+/// Whether this is the ARN of a role, with or without a path.
+fn names_role(arn: &str) -> bool {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let ["arn", partition, "iam", "", account, resource] = parts[..] else { return false };
+    let name = resource.strip_prefix("role/").unwrap_or_default();
+    partition.starts_with("aws")
+        && account.len() == 12
+        && account.bytes().all(|b| b.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@/-".contains(&b))
 }
 
 /// Faults between stacks: the index of the later one with each.

@@ -1,7 +1,7 @@
 //! The rules in the CRD, judged as an API server judges them: which specs it takes, and what it says of the others.
 
 use crate::setting::local_spec;
-use controller::spec::PolybotStack;
+use controller::spec::{PolybotStack, check};
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
@@ -140,6 +140,64 @@ fn the_api_server_takes_good_specs_and_says_what_is_wrong_with_bad_ones() {
     for (name, change, says) in cases {
         let said = verdict(&stack(change), None);
         assert!(if says.is_empty() { said.is_empty() } else { said.contains(says) }, "{name}: {said:?}");
+    }
+}
+
+#[test]
+fn roles_periods_and_names_are_judged_alike_by_the_api_server_and_by_the_program() {
+    let cases: &[Case] = &[
+        ("a role", |s| s["spec"]["assumeRole"] = json!({ "arn": "arn:aws:iam::123456789012:role/a/path/polybot" }), ""),
+        (
+            "a role of China",
+            |s| s["spec"]["assumeRole"] = json!({ "arn": "arn:aws-cn:iam::123456789012:role/p", "externalId": "word" }),
+            "",
+        ),
+        ("a role's name", |s| s["spec"]["assumeRole"] = json!({ "arn": "polybot" }), "the ARN of a role"),
+        (
+            "a user",
+            |s| s["spec"]["assumeRole"] = json!({ "arn": "arn:aws:iam::123456789012:user/polybot" }),
+            "the ARN of a role",
+        ),
+        (
+            "no account",
+            |s| s["spec"]["assumeRole"] = json!({ "arn": "arn:aws:iam:::role/polybot" }),
+            "the ARN of a role",
+        ),
+        (
+            "a session of a role",
+            |s| s["spec"]["assumeRole"] = json!({ "arn": "arn:aws:sts::123456789012:assumed-role/polybot/s" }),
+            "the ARN of a role",
+        ),
+        (
+            "any role",
+            |s| s["spec"]["assumeRole"] = json!({ "arn": "arn:aws:iam::123456789012:role/*" }),
+            "the ARN of a role",
+        ),
+        ("half a minute", |s| s["spec"]["cluster"] = json!({ "driftPeriod": "30s" }), ""),
+        ("a day", |s| s["spec"]["cluster"] = json!({ "driftPeriod": "1d" }), ""),
+        ("a day in minutes", |s| s["spec"]["cluster"] = json!({ "driftPeriod": "1440m" }), ""),
+        ("too often", |s| s["spec"]["cluster"] = json!({ "driftPeriod": "29s" }), "every 30s to 1d"),
+        ("no rest at all", |s| s["spec"]["cluster"] = json!({ "driftPeriod": "0d" }), "every 30s to 1d"),
+        ("too seldom", |s| s["spec"]["cluster"] = json!({ "driftPeriod": "25h" }), "every 30s to 1d"),
+        ("days", |s| s["spec"]["cluster"] = json!({ "driftPeriod": "2d" }), "every 30s to 1d"),
+        ("a ConfigMap", |s| s["spec"]["cluster"] = json!({ "outputsTo": "outputs-of.prod.1" }), ""),
+        ("an upper-case one", |s| s["spec"]["cluster"] = json!({ "outputsTo": "Outputs" }), "the name of a ConfigMap"),
+        ("one of two", |s| s["spec"]["cluster"] = json!({ "outputsTo": "a..b" }), "the name of a ConfigMap"),
+        ("a dash before a dot", |s| s["spec"]["cluster"] = json!({ "outputsTo": "a-.b" }), "the name of a ConfigMap"),
+        (
+            "one elsewhere",
+            |s| s["spec"]["cluster"] = json!({ "outputsTo": "other/outputs" }),
+            "the name of a ConfigMap",
+        ),
+        ("one of no name", |s| s["spec"]["cluster"] = json!({ "outputsTo": "" }), "the name of a ConfigMap"),
+    ];
+    for (name, change, says) in cases {
+        let stack = stack(change);
+        let said = verdict(&stack, None);
+        assert!(if says.is_empty() { said.is_empty() } else { said.contains(says) }, "{name}: {said:?}");
+        // Files, and objects from before a rule, are judged by the program alone.
+        let checked = check::check(&serde_json::from_value(stack).unwrap());
+        assert_eq!(checked.is_empty(), said.is_empty(), "{name}: {checked:?}");
     }
 }
 
