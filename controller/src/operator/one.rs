@@ -120,21 +120,27 @@ fn cluster(stack: &PolybotStack) -> Cluster {
 impl Operator {
     /// An object that an older or hand-made CRD has let in.
     async fn invalid(&self, object: &InvalidObject) -> Result<Action, Error> {
+        let guarded: Guarded = kube::core::DeserializeGuard(Err(object.clone()));
         let generation = object.metadata.generation;
-        // Its stack cannot be removed by what cannot be read.
-        let deleting = object.metadata.deletion_timestamp.is_some();
-        let hint = format!(
-            "; it is being deleted: mend the spec, so that its stack can be removed, or leave the stack as it is and remove the \
-             finalizer {FINALIZER}"
-        );
-        let error = format!("{}{}", object.error, if deleting { hint.as_str() } else { "" });
-        let said =
-            [says("Ready", false, "InvalidSpec", error.clone()), says("Stalled", true, "InvalidSpec", error.clone())];
+        let (reason, error) = if object.metadata.deletion_timestamp.is_some() {
+            // Where its stack is, and whether it may go at all, is in the spec: nothing of that can be guessed.
+            let way_on = format!(
+                "it is being deleted, but what cannot be read cannot be removed from AWS; mend the spec (kubectl -n {} edit \
+                 pbs {}), or leave the stack in AWS as it is and remove the finalizer {FINALIZER}",
+                guarded.namespace().unwrap_or_default(),
+                guarded.name_any(),
+            );
+            // An API server that would not let such an object in any more may refuse its status, too.
+            tracing::warn!(stack = %ObjectRef::from_obj(&guarded), "{way_on}");
+            ("DeletionBlocked", format!("{way_on}: {}", object.error))
+        } else {
+            ("InvalidSpec", object.error.clone())
+        };
+        let said = [says("Ready", false, reason, error.clone()), says("Stalled", true, reason, error.clone())];
         let conditions = super::conditions::over(&[], &said, generation);
         let status =
             PolybotStackStatus { observed_generation: generation, conditions, ..PolybotStackStatus::default() };
-        let guarded: Guarded = kube::core::DeserializeGuard(Err(object.clone()));
-        self.warn(&guarded, "InvalidSpec", error).await;
+        self.warn(&guarded, reason, error).await;
         self.tell(&guarded, &status).await.map_err(Error::Cluster)?;
         Ok(Action::await_change())
     }

@@ -1,6 +1,6 @@
 //! What goes wrong, and how it is told: specs that are none, an AWS that is not there, credentials of another account.
 
-use super::{Cluster, STACK, STACKS, condition};
+use super::{Cluster, EVENTS, STACK, STACKS, condition};
 use serde_json::json;
 
 #[tokio::test]
@@ -113,5 +113,39 @@ async fn a_role_is_taken_only_for_a_namespace_that_it_is_allowed_to_and_with_its
     cluster.says("Ready", "False", "Differs").await;
     let calls = cluster.world.aws.calls().await.unwrap();
     assert_eq!(calls[..2], ["sts:AssumeRole", "sts:GetCallerIdentity"], "{calls:?}");
+    assert!(operator.stop().await.success());
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_tells_what_its_deletion_waits_for() {
+    let cluster = Cluster::new().await;
+    // As an older CRD may have let in; what is wrong with it takes more words than a condition has.
+    let mut stack = serde_json::to_value(cluster.stack()).unwrap();
+    stack["metadata"]["finalizers"] = json!(["polybot.dev/stack"]);
+    stack["spec"]["polybot"]["replicas"] = json!("many".repeat(500));
+    cluster.kube.create(STACKS, stack).unwrap();
+    let mut operator = cluster.operator(&[]);
+    cluster.says("Stalled", "True", "InvalidSpec").await;
+    // An API server may refuse every change of such an object, its status as well.
+    cluster.kube.refuse("PATCH /apis/polybot.dev/v1alpha1/namespaces/default/polybotstacks/local/status", 422, 1);
+    cluster.kube.delete(STACK).unwrap();
+    operator.logs("it is being deleted, but").await;
+    let told = cluster.says("Stalled", "True", "DeletionBlocked").await;
+    let events = cluster.kube.list(EVENTS);
+    let event = events.iter().find(|e| e["reason"] == "DeletionBlocked").unwrap();
+    for told in [&condition(&told, "Ready")["message"], &event["note"]] {
+        let told = told.as_str().unwrap();
+        assert!(told.contains("kubectl -n default edit pbs local"), "{told}");
+        assert!(told.contains("remove the finalizer polybot.dev/stack"), "{told}");
+    }
+    assert_eq!(cluster.world.aws.calls().await.unwrap(), Vec::<String>::new());
+
+    // Mended, it goes the way of all others.
+    let mend = |stack: &mut serde_json::Value| {
+        stack["spec"]["polybot"]["replicas"] = json!(1);
+        stack["spec"]["cluster"] = json!({ "deletionPolicy": "Orphan" });
+    };
+    cluster.kube.edit(STACK, mend).unwrap();
+    cluster.until_gone(STACK).await;
     assert!(operator.stop().await.success());
 }
