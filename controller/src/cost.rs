@@ -209,12 +209,12 @@ mod tests {
     fn production_is_summed_at_both_sizes() {
         let cost = of(&spec());
         // By hand: bots 2 x ((0.0104 + 0.005) x 730 + 16 x 0.08) = 25.044; a worker (0.0416 + 0.005) x 730 + 1.28 = 35.298;
-        // balancer 16.425 and its addresses 7.30; two secrets 0.80; two alarms of target tracking and four of rollouts 0.60.
-        let fixed = 25.044 + 16.425 + 7.30 + 0.80 + 0.60;
+        // balancer 16.425 and its addresses 7.30; two secrets 0.80; two alarms of target tracking and five of rollouts 0.70.
+        let fixed = 25.044 + 16.425 + 7.30 + 0.80 + 0.70;
         assert!((cost.least - (fixed + 35.298)).abs() < 1e-6, "{}", cost.least);
         assert!((cost.most - (fixed + 4.0 * 35.298)).abs() < 1e-6, "{}", cost.most);
         assert!(!cost.incomplete);
-        assert_eq!(cost.range(), "85.47 to 191.36 USD a month");
+        assert_eq!(cost.range(), "85.57 to 191.46 USD a month");
     }
 
     #[test]
@@ -222,7 +222,7 @@ mod tests {
         let mut stack = spec();
         stack.spec.polybot.instance_type = "x9.huge".into();
         let cost = of(&stack);
-        assert!(cost.incomplete && cost.range().starts_with("at least 60.42"), "{}", cost.range());
+        assert!(cost.incomplete && cost.range().starts_with("at least 60.52"), "{}", cost.range());
         stack.spec.region = "eu-central-1".parse().unwrap();
         assert!(of(&stack).lines.iter().all(|l| l.least.is_none()));
     }

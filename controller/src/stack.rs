@@ -607,37 +607,59 @@ impl Builder<'_> {
         }
     }
 
-    /// Errors that users see, and instances that do not come up. A new instance has ten minutes for its boot.
+    /// Errors that users see, the bot's and those of a load balancer that no bot answers, and instances that do not come up. A new
+    /// instance has ten minutes for its boot.
     fn alarms_of_polybot(
         &self,
         w: &mut Wanted,
         balancer: &Handle<LoadBalancer>,
         targets: &Handle<TargetGroup>,
-    ) -> [Handle<Alarm>; 2] {
+    ) -> [Handle<Alarm>; 3] {
         // CloudWatch names both by what follows in their ARNs.
         fn part(arn: &Arn, after: &str) -> String {
             arn.0.split_once(after).map_or_else(String::new, |(_, part)| part.to_owned())
         }
-        let dimensions = [
+        let bot = [
             ("LoadBalancer".to_owned(), balancer.out(|o| part(&o.arn, ":loadbalancer/"))),
             ("TargetGroup".to_owned(), targets.out(|arn| format!("targetgroup/{}", part(arn, ":targetgroup/")))),
         ];
-        let mut alarm = |name: &str, description: &str, metric: &str, statistic: &str, limit: f64, minutes: i32| {
-            let metric = Metric {
-                namespace: "AWS/ApplicationELB".to_owned(),
-                name: metric.to_owned(),
-                dimensions: dimensions.to_vec(),
-                statistic: statistic.to_owned(),
-                growth: false,
+        // What the load balancer answers itself is of no target group.
+        let edge = &bot[..1];
+        let mut alarm =
+            |name: &str, description: &str, of: &[_], metric: &str, statistic: &str, limit: f64, minutes: i32| {
+                let metric = Metric {
+                    namespace: "AWS/ApplicationELB".to_owned(),
+                    name: metric.to_owned(),
+                    dimensions: of.to_vec(),
+                    statistic: statistic.to_owned(),
+                    growth: false,
+                };
+                let (name, alarm) = (name.to_owned(), self.names.plain(name, 255));
+                w.add(name, Alarm { name: alarm, description: description.to_owned(), metric, limit, minutes })
             };
-            let (name, alarm) = (name.to_owned(), self.names.plain(name, 255));
-            w.add(name, Alarm { name: alarm, description: description.to_owned(), metric, limit, minutes })
-        };
         [
-            alarm("polybot-errors", "The bot answers Telegram with errors", "HTTPCode_Target_5XX_Count", "Sum", 5.0, 2),
+            alarm(
+                "polybot-errors",
+                "The bot answers Telegram with errors",
+                &bot,
+                "HTTPCode_Target_5XX_Count",
+                "Sum",
+                5.0,
+                2,
+            ),
+            alarm(
+                "polybot-unavailable",
+                "No bot answers, so Telegram gets errors of the load balancer's own",
+                edge,
+                "HTTPCode_ELB_5XX_Count",
+                "Sum",
+                5.0,
+                2,
+            ),
             alarm(
                 "polybot-unhealthy",
                 "An instance of the bot does not get healthy",
+                &bot,
                 "UnHealthyHostCount",
                 "Maximum",
                 0.0,

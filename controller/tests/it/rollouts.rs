@@ -235,15 +235,18 @@ async fn an_image_that_never_gets_healthy_is_undone_and_blocked_until_somebody_s
 async fn an_alarm_in_mid_bake_takes_it_back_and_one_that_rang_before_does_not() {
     let mut scene = Scene::new().await;
     scene.ring("talo-local-polybot-unhealthy", "ALARM").await;
-    scene.want("v1.1.0").await;
-    scene.passes().await;
-    scene.wait(BOOTED).await;
-    assert!(scene.step().await.1.contains("Baking"), "an alarm that rang before says nothing about this version");
-    scene.ring("talo-local-polybot-errors", "ALARM").await;
-    scene.wait(BOOTED + BOOTED).await;
-    assert_eq!(scene.state().await, (2, vec![2, 2]));
-    let (word, why) = scene.step().await;
-    assert!(word == "blocked" && why.contains("talo-local-polybot-errors"), "{word}: {why}");
+    for (n, alarm) in ["errors", "unavailable"].into_iter().enumerate() {
+        let alarm = format!("talo-local-polybot-{alarm}");
+        scene.want(&format!("v1.{}.0", n + 1)).await;
+        scene.passes().await;
+        scene.wait(BOOTED).await;
+        assert!(scene.step().await.1.contains("Baking"), "an alarm that rang before says nothing about this version");
+        scene.ring(&alarm, "ALARM").await;
+        scene.wait(BOOTED + BOOTED).await;
+        assert_eq!(scene.state().await, (2, vec![2, 2]));
+        let (word, why) = scene.step().await;
+        assert!(word == "blocked" && why.contains(&alarm), "{word}: {why}");
+    }
     scene.never_too_few().await;
 }
 
