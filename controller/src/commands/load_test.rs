@@ -1,5 +1,6 @@
 //! `load-test`: sends jobs to the detector at a steady rate, as the bot would, and tells how long answers take, how the queue
-//! fills and how the group grows. The jobs are of a chat that is nobody's; what was put into the stack goes again.
+//! fills and how the group grows. The jobs are of a chat that is nobody's; what was put into the stack goes again, also when the test is
+//! interrupted.
 
 use super::{connect, out, stacks, title, warn};
 use crate::{
@@ -30,6 +31,8 @@ const PICTURE_BYTES: u64 = 20 << 20;
 const BATCH: usize = 10;
 /// Jobs at most, so that no slip of a finger fills a queue.
 const JOBS: u64 = 100_000;
+/// How long jobs in hand are waited for once their pictures are gone: longer than a worker takes for one.
+const LAST: Duration = Duration::from_secs(30);
 
 /// What the jobs go through.
 struct Target<'a> {
@@ -66,6 +69,8 @@ pub struct Sample {
 pub struct Report {
     stack: String,
     rate: u32,
+    /// Whether it was told to stop before its end.
+    interrupted: bool,
     seconds: f64,
     sent: usize,
     answered: usize,
@@ -92,12 +97,20 @@ pub(super) async fn run(args: &LoadTestArgs) -> anyhow::Result<ExitCode> {
     let (connections, _) = connect(chosen).await;
     let Some(connection) = connections.first() else { return Ok(ExitCode::FAILURE) };
     let target = Target::find(connection).await?;
-    let keys = target.upload(&pictures).await;
-    let report = match &keys {
-        Ok(keys) => target.load(args, keys, &stop).await,
-        Err(error) => Err(anyhow::anyhow!("{error:#}")),
+    let report = match target.upload(&pictures, &stop).await {
+        Ok(keys) => target.load(args, &keys, &stop).await,
+        Err(error) => Err(error),
     };
-    target.clear(pictures.len()).await.context("what the test left behind could not be removed")?;
+    if stop.is_asked() {
+        warn(
+            "interrupted: no more jobs are sent, what the test put into the stack is removed, and workers give up what is left\n",
+        );
+    }
+    let patience = match &report {
+        Ok(report) if report.answered == report.sent => Duration::ZERO,
+        _ => LAST,
+    };
+    target.clear(pictures.len(), patience).await.context("what the test left behind could not be removed")?;
     let report = report?;
     if let Some(path) = &args.svg {
         std::fs::write(path, plot::svg(&report.samples))
@@ -107,7 +120,8 @@ pub(super) async fn run(args: &LoadTestArgs) -> anyhow::Result<ExitCode> {
         LoadTestFormat::Text => out(&report.text())?,
         LoadTestFormat::Json => out(&format!("{}\n", serde_json::to_string_pretty(&report)?))?,
     }
-    Ok(if report.answered == report.sent { ExitCode::SUCCESS } else { ExitCode::from(super::SOMETHING) })
+    let whole = report.answered == report.sent && !report.interrupted;
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(super::SOMETHING) })
 }
 
 /// The pictures of a folder, in order of their names.
@@ -150,9 +164,9 @@ impl<'a> Target<'a> {
         self.run.rsplit('/').next().unwrap_or(&self.run)
     }
 
-    async fn upload(&self, pictures: &[PathBuf]) -> anyhow::Result<Vec<String>> {
+    async fn upload(&self, pictures: &[PathBuf], stop: &Stop) -> anyhow::Result<Vec<String>> {
         let mut keys = vec![];
-        for (n, path) in pictures.iter().enumerate() {
+        for (n, path) in pictures.iter().enumerate().take_while(|_| !stop.is_asked()) {
             let bytes = tokio::fs::read(path).await.with_context(|| format!("{} cannot be read", path.display()))?;
             let key = format!("{}/{n}.jpg", self.run);
             let put = self.connection.aws.s3.put_object().bucket(&self.bucket).key(&key).body(bytes.into());
@@ -202,7 +216,8 @@ impl<'a> Target<'a> {
             let whole = passed >= args.duration || stop.is_asked();
             let waited = passed.saturating_sub(args.duration);
             if whole && (latencies.len() == sent.len() || stop.is_asked() || waited >= args.drain) {
-                return Ok(self.report(args.rate, begun.elapsed(), sent.len(), &latencies, samples));
+                let report = self.report(args.rate, begun.elapsed(), sent.len(), &latencies, samples);
+                return Ok(Report { interrupted: stop.is_asked(), ..report });
             }
         }
     }
@@ -270,13 +285,28 @@ impl<'a> Target<'a> {
         Ok(answer.auto_scaling_groups().first().map_or(0, |g| g.instances().iter().filter(serving).count()))
     }
 
-    /// Pictures, annotated pictures and records of this run.
-    async fn clear(&self, pictures: usize) -> anyhow::Result<()> {
-        let aws = &self.connection.aws;
+    /// Removes pictures, annotated pictures and records of this run. For want of their pictures workers give up the jobs that wait; one that
+    /// is in hand gets its record later, so the queue is watched for a while.
+    async fn clear(&self, pictures: usize, patience: Duration) -> anyhow::Result<()> {
+        let s3 = &self.connection.aws.s3;
         for n in 0..pictures {
-            let delete = aws.s3.delete_object().bucket(&self.bucket).key(format!("{}/{n}.jpg", self.run));
+            let delete = s3.delete_object().bucket(&self.bucket).key(format!("{}/{n}.jpg", self.run));
             delete.send().await.map_err(crate::aws::Error::from)?;
         }
+        let begun = Instant::now();
+        loop {
+            // Before the records: a job that is not in the queue any more has its record.
+            let depth = self.depth().await?;
+            self.clear_records().await?;
+            if depth == 0 || begun.elapsed() >= patience {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    async fn clear_records(&self) -> anyhow::Result<()> {
+        let aws = &self.connection.aws;
         for id in self.answered().await? {
             let get =
                 aws.dynamodb.delete_item().table_name(&self.table).key(record::PREDICTION_ID, AttributeValue::S(id));
@@ -304,6 +334,7 @@ impl<'a> Target<'a> {
         Report {
             stack: title(&self.connection.spec),
             rate,
+            interrupted: false,
             seconds: took.as_secs_f64(),
             sent,
             answered: sorted.len(),
@@ -350,8 +381,9 @@ impl Report {
         let latency: Vec<_> =
             ["p50", "p90", "p99", "max"].iter().map(|p| format!("{p} {:.1} s", self.latency[p])).collect();
         format!(
-            "stack {}: {} jobs in {:.0} s, {} answered ({:.1} a second)\n  latency  {}\n  queue    {} at most\n  workers  {} to {}\n",
+            "stack {}{}: {} jobs in {:.0} s, {} answered ({:.1} a second)\n  latency  {}\n  queue    {} at most\n  workers  {} to {}\n",
             self.stack,
+            if self.interrupted { ", interrupted" } else { "" },
             self.sent,
             self.seconds,
             self.answered,

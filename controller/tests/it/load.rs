@@ -1,44 +1,99 @@
 //! A load test against a stack whose workers are stood in for: every job is answered and counted, the group follows, and nothing
-//! is left behind.
+//! is left behind, also by a test that is interrupted.
 
 use crate::setting::{Synced, both, local_spec};
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_sqs::types::Message;
 use contract::{Job, job::NOBODY, record};
 use controller::reconcile::Connection;
 use serde_json::{Value, json};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 /// Does what a worker does, but for looking at the picture.
-async fn work(connection: &Connection) {
-    let aws = &connection.aws;
-    let queue = aws.sqs.get_queue_url().queue_name("talo-local-identify").send().await.unwrap().queue_url.unwrap();
-    loop {
-        let call = aws.sqs.receive_message().queue_url(&queue).max_number_of_messages(10).wait_time_seconds(1);
-        for message in call.send().await.unwrap().messages.unwrap_or_default() {
-            let job = Job::parse(message.body().unwrap(), "", "images").unwrap();
-            assert_eq!(job.chat_id, NOBODY);
-            let (bucket, drawn) = (&aws.known.bucket, format!("predicted/{}.jpg", job.prediction_id));
-            aws.s3.get_object().bucket(bucket).key(&job.key).send().await.unwrap();
-            aws.s3.put_object().bucket(bucket).key(&drawn).body(vec![0].into()).send().await.unwrap();
+struct Worker<'a> {
+    connection: &'a Connection,
+    queue: String,
+}
+
+impl<'a> Worker<'a> {
+    async fn new(connection: &'a Connection) -> Self {
+        let queue = connection.aws.sqs.get_queue_url().queue_name("talo-local-identify").send().await.unwrap();
+        Self { connection, queue: queue.queue_url.unwrap() }
+    }
+
+    async fn receive(&self, most: i32) -> Vec<Message> {
+        let call = self.connection.aws.sqs.receive_message().queue_url(&self.queue);
+        let received = call.max_number_of_messages(most).wait_time_seconds(1).send().await.unwrap();
+        received.messages.unwrap_or_default()
+    }
+
+    /// Begins a job, where its picture is there.
+    async fn begin(&self, message: &Message) -> Option<Job> {
+        let job = Job::parse(message.body().unwrap(), "", "images").unwrap();
+        assert_eq!(job.chat_id, NOBODY);
+        let aws = &self.connection.aws;
+        let picture = aws.s3.get_object().bucket(&aws.known.bucket).key(&job.key).send().await;
+        picture.is_ok().then_some(job)
+    }
+
+    async fn finish(&self, message: Message, job: Option<Job>) {
+        let aws = &self.connection.aws;
+        if let Some(job) = job {
+            let drawn = format!("predicted/{}.jpg", job.prediction_id);
+            aws.s3.put_object().bucket(&aws.known.bucket).key(&drawn).body(vec![0].into()).send().await.unwrap();
             let put = aws.dynamodb.put_item().table_name("talo-local-predictions");
             let put = put.item(record::PREDICTION_ID, AttributeValue::S(job.prediction_id));
             let put = put.item(record::CHAT_ID, AttributeValue::N(job.chat_id.to_string()));
             put.item(record::PREDICTED_IMG_PATH, AttributeValue::S(drawn)).send().await.unwrap();
-            let handle = message.receipt_handle.unwrap();
-            aws.sqs.delete_message().queue_url(&queue).receipt_handle(handle).send().await.unwrap();
+        }
+        let handle = message.receipt_handle.unwrap();
+        aws.sqs.delete_message().queue_url(&self.queue).receipt_handle(handle).send().await.unwrap();
+    }
+
+    async fn work(&self) {
+        loop {
+            for message in self.receive(10).await {
+                let job = self.begin(&message).await;
+                self.finish(message, job).await;
+            }
         }
     }
 }
 
-#[tokio::test]
-async fn every_job_is_answered_the_group_follows_and_nothing_is_left() {
-    let stack = Synced::new().await;
-    let connection = stack.world.connect(local_spec()).await;
+/// A folder with three pictures, and something else.
+fn pictures(stack: &Synced) -> PathBuf {
     let pictures = stack.folder.path().join("pictures");
     std::fs::create_dir(&pictures).unwrap();
     for n in 0..3 {
         std::fs::write(pictures.join(format!("{n}.jpg")), [0xff, 0xd8, n]).unwrap();
     }
     std::fs::write(pictures.join("notes.txt"), "no picture").unwrap();
+    pictures
+}
+
+/// Keys of the objects in the bucket.
+async fn objects(connection: &Connection) -> Vec<String> {
+    let aws = &connection.aws;
+    let listed = aws.s3.list_objects_v2().bucket(&aws.known.bucket).send().await.unwrap();
+    listed.contents().iter().map(|object| object.key().unwrap().to_owned()).collect()
+}
+
+/// Neither object nor record.
+async fn nothing_is_left(connection: &Connection) {
+    assert_eq!(objects(connection).await, Vec::<String>::new());
+    let left = connection.aws.dynamodb.scan().table_name("talo-local-predictions").send().await.unwrap();
+    assert_eq!(left.count(), 0);
+}
+
+#[tokio::test]
+async fn every_job_is_answered_the_group_follows_and_nothing_is_left() {
+    let stack = Synced::new().await;
+    let connection = stack.world.connect(local_spec()).await;
+    let pictures = pictures(&stack);
     // A fleet that is busy: target tracking makes three of one.
     stack.world.aws.switch("tracking", json!(true)).await.unwrap();
     stack.world.aws.cpu("talo-local-yolo5", 90.0).await.unwrap();
@@ -47,9 +102,10 @@ async fn every_job_is_answered_the_group_follows_and_nothing_is_left() {
     let (images, svg_path) = (pictures.to_str().unwrap(), svg.to_str().unwrap());
     let args = ["load-test", "--images", images, "--rate", "20", "--duration", "3s", "-o", "json", "--svg", svg_path];
     let mut command = stack.command(&args);
+    let worker = Worker::new(&connection).await;
     let output = tokio::select! {
         output = command.output() => output.unwrap(),
-        () = work(&connection) => unreachable!(),
+        () = worker.work() => unreachable!(),
     };
     assert_eq!(output.status.code(), Some(0), "{}", both(&output));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -58,14 +114,53 @@ async fn every_job_is_answered_the_group_follows_and_nothing_is_left() {
     assert!(report["latency"]["p50"].as_f64().unwrap() > 0.0, "{report}");
     assert_eq!(std::fs::read_to_string(&svg).unwrap().matches("<polyline").count(), 3);
 
-    let left = connection.aws.s3.list_objects_v2().bucket(&connection.aws.known.bucket).send().await.unwrap();
-    assert!(left.contents().is_empty(), "{left:?}");
-    let left = connection.aws.dynamodb.scan().table_name("talo-local-predictions").send().await.unwrap();
-    assert_eq!(left.count(), 0);
+    nothing_is_left(&connection).await;
 
     // What cannot be meant is refused before anything is sent.
     let refused = stack.run(&["load-test", "--images", "/nowhere", "--rate", "20"]).await;
     assert!(both(&refused).contains("/nowhere cannot be read"), "{}", both(&refused));
     let refused = stack.run(&["load-test", "--images", images, "--rate", "200", "--duration", "1h"]).await;
     assert!(both(&refused).contains("1 to 100000 are allowed"), "{}", both(&refused));
+}
+
+#[tokio::test]
+async fn an_interrupted_test_sends_no_more_leaves_nothing_and_tells_what_was_until_then() {
+    let stack = Synced::new().await;
+    let connection = stack.world.connect(local_spec()).await;
+    let pictures = pictures(&stack);
+    let args = ["load-test", "--images", pictures.to_str().unwrap(), "--rate", "20", "--duration", "1h", "-o", "json"];
+    let mut command = stack.command(&args);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+
+    // A worker has a job in hand when the interrupt comes, and is done when the pictures are gone.
+    let worker = Worker::new(&connection).await;
+    let message = loop {
+        if let Some(message) = worker.receive(1).await.pop() {
+            break message;
+        }
+    };
+    let job = worker.begin(&message).await;
+    assert!(job.is_some(), "its picture is there");
+    let interrupted = Command::new("kill").args(["-INT", &child.id().unwrap().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    while !objects(&connection).await.is_empty() {
+        // Nothing tells when an object goes, so this asks again.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    worker.finish(message, job).await;
+    let output = tokio::select! {
+        output = child.wait_with_output() => output.unwrap(),
+        () = worker.work() => unreachable!(),
+    };
+
+    assert_eq!(output.status.code(), Some(2), "{}", both(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["interrupted"] == true && report["answered"] == 0, "{report}");
+    assert!((1..2000).contains(&report["sent"].as_u64().unwrap()), "{report}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("interrupted: no more jobs are sent"),
+        "{}",
+        both(&output)
+    );
+    nothing_is_left(&connection).await;
 }
