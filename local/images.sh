@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the images with docker or buildah, whichever is there. What is said to the build comes from the environment:
-# VERSION (dev), TARGETS, BUILDER, BASE and PYTHON (images to build on, best by digest), PROGRAMS (a folder of programs that are built
+# VERSION (dev), TARGETS, BUILDER, BASE and PYTHON (images to build on, best by digest: labels then say which), PROGRAMS (a folder of programs that are built
 # already: DIR/programs/polybot, …), MODEL (a folder with yolov5s.onnx: yolo5 gets it inside, for a private registry).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,6 +29,12 @@ for target in $targets; do
     polybot | yolo5) image=$target ;;
     *) image=polybot-$target ;;
   esac
+  base=${BASE:-}
+  [ "$target" != local ] || base=${PYTHON:-}
+  labels=()
+  if [[ $base = *@* ]]; then
+    labels=(--label "org.opencontainers.image.base.name=${base%@*}" --label "org.opencontainers.image.base.digest=${base#*@}")
+  fi
   if [ "$target" = yolo5 ] && [ -n "${MODEL:-}" ]; then target=yolo5-with-model; fi
-  "${build[@]}" "${arguments[@]}" --target "$target" --tag "localhost/$image:$version" .
+  "${build[@]}" "${arguments[@]}" "${labels[@]}" --target "$target" --tag "localhost/$image:$version" .
 done

@@ -164,8 +164,9 @@ fn checkout(folder: &Path, spec: &Path) {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     std::fs::create_dir_all(folder.join(".github/scripts")).unwrap();
     std::fs::create_dir_all(folder.join("specs")).unwrap();
-    let script = ".github/scripts/github.py";
-    std::fs::copy(format!("{root}/{script}"), folder.join(script)).unwrap();
+    for file in [".github/scripts/github.py", ".github/scripts/bases.sh", "Dockerfile"] {
+        std::fs::copy(format!("{root}/{file}"), folder.join(file)).unwrap();
+    }
     std::fs::copy(spec, folder.join("specs/prod.yaml")).unwrap();
     // The spec before the pull request.
     let base = folder.join("base/specs/prod.yaml");
@@ -293,22 +294,29 @@ async fn images_are_built_pushed_scanned_and_then_proposed_in_a_spec() {
     let folder = stack.folder.path();
     let aws =
         |critical: &str| format!("case \"$*\" in *get-caller*) echo 123456789012;; *findings*) echo {critical};; esac");
-    for program in ["docker", "gh", "make"] {
-        stub(folder, program, "");
-    }
+    stub(folder, "gh", "");
+    stub(folder, "docker", "case \"$*\" in *inspect*) echo '\"sha256:0123\"';; esac");
+    stub(folder, "make", "echo on $BASE and $BUILDER");
     let outputs = || {
         let inputs = [("inputs.tag", "v1.5.0"), ("matrix.service", "yolo5")];
-        inputs.map(|(k, v)| (k.to_owned(), v.to_owned())).into()
+        let released =
+            [("github.ref_name", "v1.5.0"), ("github.actor", "ada"), ("github.repository_owner", "Lovelace")];
+        inputs.into_iter().chain(released).map(|(k, v)| (k.to_owned(), v.to_owned())).collect()
     };
     let job = || Job { stack: &stack, github: String::new(), commit: "main", outputs: outputs() };
+    let bases = "on gcr.io/distroless/cc-debian12:nonroot@sha256:0123 and docker.io/library/rust:1.95-slim-bookworm@sha256:0123";
     for (critical, well) in [("None", true), ("0", true), ("2", false)] {
         stub(folder, "aws", &aws(critical));
-        let (ended, said) = job().run("images", "images", &["Build", "Push", "Scan"]).await;
+        let (ended, said) = job().run("images", "images", &["Bases", "Build", "Push", "Scan"]).await;
         assert_eq!(ended, well, "{said}");
+        assert!(said.contains(bases), "{said}");
     }
+    let (well, said) = job().run("release", "image", &["Bases", "Build", "Push"]).await;
+    assert!(well && said.contains(bases), "{said}");
     let calls = std::fs::read_to_string(folder.join("calls")).unwrap();
     let pushed = "docker push 123456789012.dkr.ecr.us-east-1.amazonaws.com/talo-local-yolo5:v1.5.0";
     assert!(calls.contains(pushed), "{calls}");
+    assert!(calls.contains("docker push ghcr.io/lovelace/polybot-controller:v1.5.0"), "{calls}");
     assert!(calls.contains("make images TARGETS=yolo5 VERSION=v1.5.0 MODEL=yolo5/model"), "{calls}");
 
     // The proposal: one commit with nothing but the two tags.
