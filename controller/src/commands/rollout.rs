@@ -16,6 +16,7 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use aws_sdk_autoscaling::types::InstanceRefreshStatus as Status;
+use contract::env;
 use serde_json::{Value, json};
 use std::{cmp::Reverse, process::ExitCode};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -129,10 +130,14 @@ async fn versions(connection: &Connection, plan: &Plan, service: Service) -> Vec
         let digest = image.and_then(|c| c.split('@').nth(1)).map(ToOwned::to_owned);
         let ours = image.filter(|i| i.starts_with(&ours)).and(digest.as_ref());
         let lost = ours.zip(stored.as_ref()).is_some_and(|(digest, stored)| !stored.contains_key(digest));
-        let gone = match (state.image_exists, lost) {
-            (false, _) => Some("AMI gone"),
-            (true, true) => Some("image gone"),
-            (true, false) => None,
+        // The group would take its instances away for want of the answer that their workers owe the hook.
+        let silent = service == Service::Yolo5 && !state.user_data.template.contains(env::LAUNCH_HOOK);
+        let gone = if !state.image_exists {
+            Some("AMI gone")
+        } else if lost {
+            Some("image gone")
+        } else {
+            silent.then_some("no launch hook")
         };
         Some(Kept { version, digest, gone, proven: f.proven })
     };
@@ -342,7 +347,10 @@ fn good(s: &Stand, bad: &Version) -> anyhow::Result<Version> {
     former.sort_by_key(|kept| !kept.proven);
     let former = former.into_iter().map(|kept| &kept.version);
     let found = brought.chain(former).find(|v| state.seen.failure(v).is_none());
-    found.cloned().with_context(|| format!("no good version before {bad} is left to go back to"))
+    found.cloned().with_context(|| {
+        let gone = s.versions.iter().filter_map(|kept| Some(format!("; {}: {}", kept.version, kept.gone?)));
+        format!("no good version before {bad} is left to go back to{}", gone.collect::<String>())
+    })
 }
 
 async fn retry(connection: &Connection, service: Option<Service>, text: &mut String) -> anyhow::Result<()> {

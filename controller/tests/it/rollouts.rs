@@ -3,10 +3,12 @@
 //! a test moves it on.
 
 use crate::setting::{TOKEN, World, both, local_spec, once, plan};
+use contract::env::LAUNCH_HOOK;
 use controller::{
     aws::View,
-    engine::{Action, Resource},
-    kinds::rollout::Rollout,
+    engine::{Action, Resource, Tags},
+    kinds::{launch_template_version::LaunchTemplateVersion, rollout::Rollout},
+    ownership::RESOURCE,
     reconcile::Connection,
     spec::PolybotStack,
     stack::Service,
@@ -525,6 +527,34 @@ async fn undo_goes_to_what_has_run_whatever_was_made_since() {
 }
 
 #[tokio::test]
+async fn undo_passes_over_a_version_whose_workers_do_not_answer_the_launch_hook() {
+    let mut scene = Scene::of(Service::Yolo5).await;
+    // A version as it was before there was that hook; it has run.
+    let connection = scene.connect().await;
+    let versions = LaunchTemplateVersion::list(&View::new(&connection.aws)).await.unwrap();
+    let mut old = versions.into_iter().find(|live| live.name == "yolo5").unwrap().state;
+    let lines = old.user_data.template.lines().filter(|line| !line.contains(LAUNCH_HOOK));
+    old.user_data.template = lines.map(|line| format!("{line}\n")).collect();
+    let address = (RESOURCE.to_owned(), "launch_template_version/yolo5".to_owned());
+    let old = old.create(&connection.aws, &Tags::from([address])).await.unwrap();
+    let to = aws_sdk_autoscaling::types::LaunchTemplateSpecification::builder().launch_template_id(&old.template);
+    let to = to.version(old.number.to_string()).build();
+    let to = aws_sdk_autoscaling::types::DesiredConfiguration::builder().launch_template(to).build();
+    let start = connection.aws.autoscaling.start_instance_refresh().auto_scaling_group_name(scene.group());
+    let how = aws_sdk_autoscaling::types::RefreshPreferences::builder();
+    let how = how.min_healthy_percentage(100).max_healthy_percentage(200).build();
+    start.desired_configuration(to).preferences(how).send().await.unwrap();
+    scene.world.aws.advance(BOOTED + BAKED).await.unwrap();
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+
+    scene.roll_out("v1.1.0").await;
+    let status = scene.rollout(&["status"]).await;
+    assert!(status.contains("(no launch hook)"), "{status}");
+    let told = scene.rollout(&["undo", "yolo5"]).await;
+    assert!(told.contains("/4 to ") && told.contains("/2;"), "{told}");
+}
+
+#[tokio::test]
 async fn words_do_not_take_each_others_place_and_what_is_on_its_way_back_is_left() {
     let mut scene = Scene::new().await;
     scene.roll_out("v1.1.0").await;
@@ -616,6 +646,7 @@ async fn what_runs_and_what_may_be_gone_back_to_stays_in_the_registry() {
     let undo = scene.command(&["rollout", "undo", "polybot"]).output().await.unwrap();
     let told = both(&undo);
     assert!(!undo.status.success() && told.contains("no good version") && told.contains("nothing was done"), "{told}");
+    assert!(told.contains("/2: image gone"), "{told}");
 }
 
 #[tokio::test]
