@@ -534,7 +534,7 @@ async fn undo_passes_over_a_version_whose_workers_do_not_answer_the_launch_hook(
     let versions = LaunchTemplateVersion::list(&View::new(&connection.aws)).await.unwrap();
     let mut old = versions.into_iter().find(|live| live.name == "yolo5").unwrap().state;
     let lines = old.user_data.template.lines().filter(|line| !line.contains(LAUNCH_HOOK));
-    old.user_data.template = lines.map(|line| format!("{line}\n")).collect();
+    old.user_data.template = lines.flat_map(|line| [line, "\n"]).collect();
     let address = (RESOURCE.to_owned(), "launch_template_version/yolo5".to_owned());
     let old = old.create(&connection.aws, &Tags::from([address])).await.unwrap();
     let to = aws_sdk_autoscaling::types::LaunchTemplateSpecification::builder().launch_template_id(&old.template);

@@ -83,7 +83,6 @@ fn means<const N: usize>(columns: &[[i32; N]], line: &mut [[u8; N]], before: usi
 }
 
 #[expect(clippy::cast_precision_loss, reason = "one part in 16 million is far below half a shade")]
-#[expect(clippy::inline_always, reason = "as of `means`")]
 #[inline(always)]
 fn mean<const N: usize>(sum: [i32; N], share: f32) -> [u8; N] {
     /// See [`super::gray::brightness`].
