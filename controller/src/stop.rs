@@ -1,15 +1,20 @@
 //! A wish to stop, shared by all who should hear it.
 
+use futures::future::select_all;
 use std::sync::Arc;
 use tokio::sync::watch;
 
 /// A wish to stop. Copies share it; it cannot be taken back.
 #[derive(Clone, Debug)]
-pub struct Stop(Arc<watch::Sender<bool>>);
+pub struct Stop {
+    wished: Arc<watch::Sender<bool>>,
+    /// Wishes of others that count as this one.
+    others: Vec<Arc<watch::Sender<bool>>>,
+}
 
 impl Default for Stop {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(false)))
+        Self { wished: Arc::new(watch::Sender::new(false)), others: Vec::new() }
     }
 }
 
@@ -31,39 +36,48 @@ impl Stop {
 
     /// Wishes it.
     pub fn ask(&self) {
-        self.0.send_replace(true);
+        self.wished.send_replace(true);
     }
 
     /// Whether somebody wished it.
     pub fn is_asked(&self) -> bool {
-        *self.0.borrow()
+        self.all().any(|wished| *wished.borrow())
     }
 
     /// Returns when somebody wishes it.
     pub async fn asked(&self) {
-        let mut heard = self.0.subscribe();
-        // The sender lives as long as this.
-        drop(heard.wait_for(|asked| *asked).await);
+        select_all(self.all().map(|wished| {
+            let mut heard = wished.subscribe();
+            Box::pin(async move {
+                // The sender lives as long as this.
+                drop(heard.wait_for(|asked| *asked).await);
+            })
+        }))
+        .await;
     }
 
-    /// A stop that comes with whichever of the two comes first.
+    /// A stop that comes with whichever of the two comes first. It is asked for the moment one of them is: nothing has to run
+    /// in between.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {
-        let both = Self::default();
-        if self.is_asked() || other.is_asked() {
-            both.ask();
-            return both;
-        }
-        let (a, b, asked) = (self.clone(), other.clone(), Arc::downgrade(&both.0));
-        tokio::spawn(async move {
-            tokio::select! {
-                () = a.asked() => {}
-                () = b.asked() => {}
-            }
-            if let Some(asked) = asked.upgrade() {
-                asked.send_replace(true);
-            }
-        });
-        both
+        Self { others: self.all().chain(other.all()).cloned().collect(), ..Self::default() }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<watch::Sender<bool>>> {
+        std::iter::once(&self.wished).chain(&self.others)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stop;
+
+    #[test]
+    fn either_of_two_is_heard_at_once() {
+        let (signal, own, lost) = (Stop::default(), Stop::default(), Stop::default());
+        let pass = signal.or(&own).or(&lost);
+        assert!(!pass.is_asked());
+        signal.ask();
+        assert!(pass.is_asked() && !own.is_asked() && !lost.is_asked());
     }
 }
