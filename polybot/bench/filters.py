@@ -86,7 +86,7 @@ def main():
         "pixelate 16": (lambda: pil.reduce(16).resize((WIDTH, HEIGHT), Image.Resampling.NEAREST),
                         lambda: cv2.resize(cv2.resize(bgr, small, interpolation=cv2.INTER_AREA), (WIDTH, HEIGHT),
                                            interpolation=cv2.INTER_NEAREST)),
-        "resize 50%": (lambda: pil.resize(half, Image.Resampling.BICUBIC),
+        "resize 50%": (lambda: pil.resize(half, Image.Resampling.HAMMING),
                        lambda: cv2.resize(bgr, half, interpolation=cv2.INTER_CUBIC)),
         "resize 150%": (lambda: pil.resize(more, Image.Resampling.BICUBIC),
                         lambda: cv2.resize(bgr, more, interpolation=cv2.INTER_CUBIC)),
