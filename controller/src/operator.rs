@@ -16,13 +16,13 @@ pub use roles::AllowedRole;
 
 use crate::{
     aws::Regions,
-    keep::{Course, Title},
+    keep::Course,
     lease::{Lease, Terms},
     spec::{PolybotStack, PolybotStackStatus},
     stop::Stop,
 };
 use anyhow::bail;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -155,21 +155,7 @@ pub async fn run(client: Client, settings: Settings, standing: Standing, stop: S
 }
 
 async fn keep(client: Client, settings: &Settings, identity: String, standing: &Standing, stop: Stop, lost: Stop) {
-    let selected = watcher::Config { label_selector: settings.selector.clone(), ..watcher::Config::default() };
     let (reader, writer) = reflector::store();
-    let due = predicates::generation.combine(predicates::annotations).combine(predicates::finalizers);
-    let stacks = watcher(scoped::<Guarded>(&client, settings), selected)
-        .default_backoff()
-        .modify(|stack| stack.managed_fields_mut().clear())
-        .reflect(writer)
-        .applied_objects()
-        .predicate_filter(due, kube::runtime::PredicateConfig::default());
-    let secrets = watcher(scoped::<PartialObjectMeta<Secret>>(&client, settings), watcher::Config::default())
-        .default_backoff()
-        .touched_objects()
-        // A list that is read anew brings every Secret again.
-        .predicate_filter(predicates::resource_version, kube::runtime::PredicateConfig::default());
-    let named = reader.clone();
     let operator = Arc::new(Operator {
         recorder: Recorder::new(
             client.clone(),
@@ -186,6 +172,27 @@ async fn keep(client: Client, settings: &Settings, identity: String, standing: &
         stop,
         lost,
     });
+    let selected = watcher::Config { label_selector: settings.selector.clone(), ..watcher::Config::default() };
+    let due = predicates::generation.combine(predicates::annotations).combine(predicates::finalizers);
+    let all = operator.clone();
+    let stacks = watcher(scoped::<Guarded>(&operator.client, settings), selected)
+        .default_backoff()
+        .modify(|stack| stack.managed_fields_mut().clear())
+        .reflect(writer)
+        .inspect_ok(move |event| {
+            // Whoever frees an object by hand leaves nothing to be done, but no alarm may go on for it.
+            if let watcher::Event::Delete(gone) = event {
+                all.forget(gone);
+            }
+        })
+        .applied_objects()
+        .predicate_filter(due, kube::runtime::PredicateConfig::default());
+    let secrets = watcher(scoped::<PartialObjectMeta<Secret>>(&operator.client, settings), watcher::Config::default())
+        .default_backoff()
+        .touched_objects()
+        // A list that is read anew brings every Secret again.
+        .predicate_filter(predicates::resource_version, kube::runtime::PredicateConfig::default());
+    let named = reader.clone();
     let synced = {
         let (reader, standing) = (reader.clone(), standing.clone());
         async move {
@@ -241,10 +248,11 @@ impl Operator {
     }
 
     /// Forgets a stack that has gone, and takes back what its gauges say.
-    fn forget(&self, stack: &PolybotStack) {
-        let memory = self.memory().remove(&stack.uid().unwrap_or_default()).unwrap_or_default();
-        let course = memory.course.unwrap_or_else(|| Course::new(Title::of(stack), self.interval));
-        course.ended();
+    fn forget(&self, stack: &impl Resource) {
+        let memory = self.memory().remove(stack.meta().uid.as_deref().unwrap_or_default());
+        if let Some(course) = memory.and_then(|memory| memory.course) {
+            course.ended();
+        }
         gauges(stack, &[]);
     }
 
@@ -260,20 +268,20 @@ impl Operator {
         if self.lost.is_asked() {
             return Ok(());
         }
-        gauges(stack, &status.conditions);
         let uid = stack.meta().uid.clone().unwrap_or_default();
         self.memory().entry(uid).or_default().status = Some(status.clone());
         let kind = ApiResource::erase::<PolybotStack>(&());
         let (namespace, name) = (stack.meta().namespace.clone().unwrap_or_default(), stack.meta().name.clone());
-        let (name, status) = (
-            name.unwrap_or_default(),
-            serde_json::json!({
-                "apiVersion": kind.api_version, "kind": kind.kind, "status": status,
-            }),
-        );
+        let name = name.unwrap_or_default();
+        let patch = serde_json::json!({ "apiVersion": kind.api_version, "kind": kind.kind, "status": status });
         // The answer is not read: an object that is no stack has a status too.
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, &kind);
-        api.patch_status(&name, &PatchParams::apply(NAME).force(), &Patch::Apply(&status)).await.map(drop)
+        let told = api.patch_status(&name, &PatchParams::apply(NAME).force(), &Patch::Apply(&patch)).await.map(drop);
+        // What has gone has no alarms any more.
+        if !matches!(&told, Err(kube::Error::Api(s)) if s.code == 404) {
+            gauges(stack, &status.conditions);
+        }
+        told
     }
 }
 

@@ -122,7 +122,12 @@ impl Operator {
     async fn invalid(&self, object: &InvalidObject) -> Result<Action, Error> {
         let guarded: Guarded = kube::core::DeserializeGuard(Err(object.clone()));
         let generation = object.metadata.generation;
-        let (reason, error) = if object.metadata.deletion_timestamp.is_some() {
+        let goes = object.metadata.deletion_timestamp.is_some();
+        if goes && !guarded.finalizers().iter().any(|f| f == FINALIZER) {
+            // It waits for somebody else.
+            return Ok(Action::await_change());
+        }
+        let (reason, error) = if goes {
             // Where its stack is, and whether it may go at all, is in the spec: nothing of that can be guessed.
             let way_on = format!(
                 "it is being deleted, but what cannot be read cannot be removed from AWS; mend the spec (kubectl -n {} edit \

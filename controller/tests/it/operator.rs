@@ -173,6 +173,12 @@ impl Operator {
         tokio::time::timeout(PATIENCE, line).await.unwrap_or_else(|_| panic!("no {words:?}"))
     }
 
+    /// The address of its routes, which it says first.
+    pub async fn address(&mut self) -> String {
+        let line = self.logs("operating").await;
+        line.split("listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned()
+    }
+
     /// Asks it to stop, and waits until it has.
     pub async fn stop(mut self) -> std::process::ExitStatus {
         let id = self.child.id().unwrap().to_string();

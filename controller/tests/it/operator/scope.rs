@@ -29,8 +29,7 @@ async fn it_looks_at_what_is_selected_as_often_as_it_is_asked_and_tells_how_it_f
     cluster.kube.create(STACKS, labelled("of-another-team", "sound")).unwrap();
     cluster.kube.create(ELSEWHERE, labelled("elsewhere", "vision")).unwrap();
     let mut operator = cluster.operator(&["--namespace", "default", "--selector", "team=vision"]);
-    let line = operator.logs("operating").await;
-    let address = line.split("listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    let address = operator.address().await;
     let seen = cluster.until(STACK, "looked at", |s| s["status"]["lastPass"].is_string()).await;
 
     // The next look is due after the stack's own period, spread by a tenth.

@@ -2,6 +2,7 @@
 
 use super::{Cluster, EVENTS, STACK, STACKS, condition};
 use serde_json::json;
+use std::time::Duration;
 
 #[tokio::test]
 async fn bad_specs_stall_until_they_change_and_an_absent_aws_is_tried_again() {
@@ -123,8 +124,9 @@ async fn an_object_that_cannot_be_read_tells_what_its_deletion_waits_for() {
     let mut stack = serde_json::to_value(cluster.stack()).unwrap();
     stack["metadata"]["finalizers"] = json!(["polybot.dev/stack"]);
     stack["spec"]["polybot"]["replicas"] = json!("many".repeat(500));
-    cluster.kube.create(STACKS, stack).unwrap();
+    cluster.kube.create(STACKS, stack.clone()).unwrap();
     let mut operator = cluster.operator(&[]);
+    let address = operator.address().await;
     cluster.says("Stalled", "True", "InvalidSpec").await;
     // An API server may refuse every change of such an object, its status as well.
     cluster.kube.refuse("PATCH /apis/polybot.dev/v1alpha1/namespaces/default/polybotstacks/local/status", 422, 1);
@@ -147,5 +149,25 @@ async fn an_object_that_cannot_be_read_tells_what_its_deletion_waits_for() {
     };
     cluster.kube.edit(STACK, mend).unwrap();
     cluster.until_gone(STACK).await;
+
+    // Or it is freed by hand: what others hold it for is not ours to say, and no alarm goes on for it.
+    let metrics = async || reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+    let stalled = "polybot_stack_condition{namespace=\"default\",stack=\"local\",type=\"Stalled\"}";
+    let held = ["polybot.dev/stack", "example.com/another"];
+    stack["metadata"]["finalizers"] = json!(held);
+    cluster.kube.create(STACKS, stack).unwrap();
+    cluster.says("Stalled", "True", "InvalidSpec").await;
+    cluster.kube.delete(STACK).unwrap();
+    cluster.says("Stalled", "True", "DeletionBlocked").await;
+    assert!(metrics().await.contains(&format!("{stalled} 1")));
+    cluster.kube.edit(STACK, |s| s["metadata"]["finalizers"] = json!(held[1..])).unwrap();
+    cluster.kube.edit(STACK, |s| s["metadata"]["finalizers"] = json!([])).unwrap();
+    cluster.until_gone(STACK).await;
+    let taken_back = async {
+        while !metrics().await.contains(&format!("{stalled} -1")) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), taken_back).await.expect("its gauges are taken back");
     assert!(operator.stop().await.success());
 }
