@@ -7,7 +7,7 @@
 
 use super::{alarm::Watch, launch_template_version::Version, scaling_group::groups};
 use crate::{
-    aws::{Aws, Error, Result, View, tags},
+    aws::{Aws, Error, Result, TagTarget, View, tags},
     engine::{Change, How, Input, Live, Phase, Resource, Slot, Tags, differs_as},
 };
 use aws_sdk_autoscaling::types::{
@@ -234,7 +234,15 @@ impl Resource for Rollout {
         match live.state.seen.running() {
             Some(refresh) if refresh.to.as_ref() == Some(version) => {}
             // What is not wanted any more is broken off; the next pass goes on from what is there by then.
-            Some(refresh) => break_off(aws, group, refresh, live.state.version.known() == Some(version)).await?,
+            Some(refresh) => {
+                let back = live.state.version.known() == Some(version);
+                if back && refresh.to.is_some() {
+                    // It will look like one that has failed, which it has not: its version is tried when it is wanted again.
+                    let retry = Wish { retry: Some(refresh.id.clone()), ..Wish::default() };
+                    aws.tag(&TagTarget::ScalingGroup(group.clone()), &retry.tags()).await?;
+                }
+                break_off(aws, group, refresh, back).await?;
+            }
             None => self.start(aws, group, version, &live.state).await?,
         }
         Ok(group.clone())

@@ -278,6 +278,12 @@ async fn a_spec_that_changes_in_mid_roll_supersedes_what_is_on_its_way() {
     assert_eq!(scene.state().await, (4, vec![4, 4]));
     assert_eq!(scene.step().await.0, "settled");
 
+    // What was on its way then has not failed: it comes when the spec stands for it again.
+    scene.spec.spec.polybot.image.tag = Some("v1.3.0".to_owned());
+    scene.passes().await;
+    scene.wait(BAKED + BOOTED).await;
+    assert_eq!(scene.state().await, (5, vec![5, 5]));
+
     // A size that changes in mid-roll is no fight either.
     scene.want("v1.4.0").await;
     scene.passes().await;
