@@ -106,7 +106,7 @@ pub struct PolybotStackSpec {
     /// `PutRetentionPolicy` has them.
     #[serde(default = "log_retention")]
     pub log_retention_days: u32,
-    /// Who hears of scaling events.
+    /// Who hears, by e-mail, when instances come and go and when an alarm rings or ends.
     #[serde(default)]
     pub notifications: Vec<Notification>,
     /// Ways into the instances beside Session Manager; none by default.
@@ -753,7 +753,7 @@ impl Default for Registry {
     }
 }
 
-/// Who hears of scaling events.
+/// Who hears, by e-mail, when instances come and go and when an alarm rings or ends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Notification {

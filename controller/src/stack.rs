@@ -185,10 +185,10 @@ pub fn stack(stack: &PolybotStack, facts: &Facts) -> Wanted {
             ..b.group(Service::Polybot, &network, &version, None)
         },
     );
-    let alarms = b.alarms_of_polybot(&mut w, &balancer, &target_group);
+    let topic = b.topic(&mut w);
+    let alarms = b.alarms_of_polybot(&mut w, &topic, &balancer, &target_group);
     w.add("polybot", rollout(&group, &version, &b.spec.polybot.rollout, &alarms));
     if let Some(yolo5) = &b.spec.yolo5 {
-        let topic = b.topic(&mut w);
         let version = b.version(&mut w, Service::Yolo5, &groups.yolo5, key.as_ref(), environment.yolo5(&b));
         let group = w.add(
             "yolo5",
@@ -199,7 +199,7 @@ pub fn stack(stack: &PolybotStack, facts: &Facts) -> Wanted {
                 ..b.group(Service::Yolo5, &network, &version, Some(topic.out(Clone::clone)))
             },
         );
-        let alarms = b.alarms_of_yolo5(&mut w, &queues);
+        let alarms = b.alarms_of_yolo5(&mut w, &topic, &queues);
         w.add("yolo5", rollout(&group, &version, &yolo5.rollout, &alarms));
         w.add(
             LAUNCH,
@@ -612,6 +612,7 @@ impl Builder<'_> {
     fn alarms_of_polybot(
         &self,
         w: &mut Wanted,
+        topic: &Handle<Topic>,
         balancer: &Handle<LoadBalancer>,
         targets: &Handle<TargetGroup>,
     ) -> [Handle<Alarm>; 3] {
@@ -634,8 +635,9 @@ impl Builder<'_> {
                     statistic: statistic.to_owned(),
                     growth: false,
                 };
-                let (name, alarm) = (name.to_owned(), self.names.plain(name, 255));
-                w.add(name, Alarm { name: alarm, description: description.to_owned(), metric, limit, minutes })
+                let (name, alarm, tells) =
+                    (name.to_owned(), self.names.plain(name, 255), Some(topic.out(Clone::clone)));
+                w.add(name, Alarm { name: alarm, description: description.to_owned(), metric, limit, minutes, tells })
             };
         [
             alarm(
@@ -669,7 +671,7 @@ impl Builder<'_> {
     }
 
     /// Jobs that wait too long, and jobs that nobody could do. Dead letters stay for days: only new ones ring.
-    fn alarms_of_yolo5(&self, w: &mut Wanted, queues: &Queues) -> [Handle<Alarm>; 2] {
+    fn alarms_of_yolo5(&self, w: &mut Wanted, topic: &Handle<Topic>, queues: &Queues) -> [Handle<Alarm>; 2] {
         let mut alarm =
             |name: &str, description: &str, queue: &Handle<Queue>, metric: &str, growth, limit: f64, minutes| {
                 // The last part of an ARN of a queue is its name.
@@ -681,8 +683,9 @@ impl Builder<'_> {
                     statistic: "Maximum".to_owned(),
                     growth,
                 };
-                let (name, alarm) = (name.to_owned(), self.names.plain(name, 255));
-                w.add(name, Alarm { name: alarm, description: description.to_owned(), metric, limit, minutes })
+                let (name, alarm, tells) =
+                    (name.to_owned(), self.names.plain(name, 255), Some(topic.out(Clone::clone)));
+                w.add(name, Alarm { name: alarm, description: description.to_owned(), metric, limit, minutes, tells })
             };
         [
             alarm(

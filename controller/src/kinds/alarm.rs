@@ -1,12 +1,14 @@
-//! What tells that a service does badly, beyond the health of its instances. A rollout goes back when one of these rings.
+//! What tells that a service does badly, beyond the health of its instances. A rollout goes back when one of these rings, and
+//! the stack's topic hears of it.
 
+use super::Arn;
 use crate::{
     aws::{Aws, Result, TagTarget, View, tags},
     engine::{Change, How, Input, Live, Resource, Slot, Tags, differs, differs_as},
 };
 use futures::future::try_join_all;
 use serde_json::{Value, json};
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 /// An alarm of CloudWatch: it rings when a number is above its limit for some minutes. No data is no reason to ring.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +23,8 @@ pub struct Alarm {
     pub limit: f64,
     /// So many minutes in a row above the limit make it ring.
     pub minutes: i32,
+    /// The topic that is told when it begins to ring, and when it ends.
+    pub tells: Option<Input<Arn>>,
 }
 
 /// A number that AWS keeps.
@@ -64,16 +68,18 @@ impl Resource for Alarm {
     }
 
     fn inputs(&mut self) -> Vec<&mut dyn Slot> {
-        self.metric.dimensions.iter_mut().map(|(_, v)| v as &mut dyn Slot).collect()
+        let dimensions = self.metric.dimensions.iter_mut().map(|(_, v)| v as &mut dyn Slot);
+        dimensions.chain(self.tells.iter_mut().map(|topic| topic as &mut dyn Slot)).collect()
     }
 
     fn changes(&self, live: &Self) -> Vec<Change> {
-        let Self { name, description, metric, limit, minutes } = self;
+        let Self { name, description, metric, limit, minutes, tells } = self;
         let mut changes: Vec<_> = [
             differs("name", name, &live.name, How::CreateFirst),
             differs("description", description, &live.description, How::InPlace),
             differs("limit", limit, &live.limit, How::InPlace),
             differs("minutes", minutes, &live.minutes, How::InPlace),
+            differs("tells", tells, &live.tells, How::InPlace),
         ]
         .into_iter()
         .flatten()
@@ -126,11 +132,13 @@ impl Resource for Alarm {
 impl Alarm {
     /// Creates or changes: one call that sends everything. AWS takes tags with the first one only.
     async fn put(&self, aws: &Aws, tags: Option<Vec<Value>>) -> Result<Watch> {
-        let Self { name, description, metric, limit, minutes } = self;
+        let Self { name, description, metric, limit, minutes, tells } = self;
         let dimensions = metric.dimensions.iter().map(|(k, v)| Ok(json!({ "Name": k, "Value": v.get()? })));
         let dimensions = dimensions.collect::<Result<Vec<_>>>()?;
+        let tells: Vec<_> = tells.iter().map(|topic| topic.get().map(|arn| &arn.0)).collect::<Result<_>>()?;
         let mut ask = json!({
-            "AlarmName": name, "AlarmDescription": description, "Threshold": limit, "EvaluationPeriods": minutes,
+            "AlarmName": name, "AlarmDescription": description, "ActionsEnabled": true, "AlarmActions": tells, "OKActions": tells,
+            "Threshold": limit, "EvaluationPeriods": minutes,
             "DatapointsToAlarm": minutes, "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching",
         });
         let more = if metric.growth {
@@ -202,8 +210,46 @@ async fn read(view: &View, alarm: &Value) -> Result<Live<Alarm>> {
         },
         limit: alarm["Threshold"].as_f64().unwrap_or_default(),
         minutes: number(&alarm["EvaluationPeriods"]),
+        tells: told(alarm),
         name: name.clone(),
     };
     let watch = Watch { name: name.clone(), arn, rings: alarm["StateValue"] == "ALARM" };
     Ok(Live { owner, tags: Some(tags), ..Live::ready(logical, name, state, watch) })
+}
+
+/// The topic that hears of an alarm. It counts as another one where others hear of it, too, where it hears of one half only,
+/// and where its alarm's actions are switched off.
+fn told(alarm: &Value) -> Option<Input<Arn>> {
+    let of = |key: &str| alarm[key].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>();
+    let (rings, ends, unknown) = (of("AlarmActions"), of("OKActions"), of("InsufficientDataActions"));
+    let all: BTreeSet<_> = [&rings, &ends, &unknown].into_iter().flatten().copied().collect();
+    let mark = match () {
+        () if alarm["ActionsEnabled"] == false => " (switched off)",
+        () if all.len() > 1 || rings != ends || !unknown.is_empty() => " (of other events)",
+        () => "",
+    };
+    let all = Vec::from_iter(all).join(", ");
+    (!all.is_empty()).then(|| Input::Known(Arn(format!("{all}{mark}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+    use serde_json::json;
+
+    #[test]
+    fn whoever_is_told_in_another_way_is_told_of_as_another() {
+        let told = |on: bool, rings: &[&str], ends: &[&str], unknown: &[&str]| {
+            let topic = told(&json!({ "ActionsEnabled": on, "AlarmActions": rings, "OKActions": ends,
+                "InsufficientDataActions": unknown }));
+            topic.map(|t| t.known().unwrap().0.clone())
+        };
+        let is = |text: &str| Some(text.to_owned());
+        assert_eq!(told(true, &[], &[], &[]), None);
+        assert_eq!(told(true, &["a"], &["a"], &[]), is("a"));
+        assert_eq!(told(false, &["a"], &["a"], &[]), is("a (switched off)"));
+        assert_eq!(told(true, &["a"], &[], &[]), is("a (of other events)"));
+        assert_eq!(told(true, &["a"], &["a"], &["a"]), is("a (of other events)"));
+        assert_eq!(told(true, &["a", "b"], &["a", "b"], &[]), is("a, b (of other events)"));
+    }
 }

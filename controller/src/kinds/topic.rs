@@ -1,4 +1,4 @@
-//! The topic of scaling events.
+//! The topic of scaling events and alarms.
 
 use super::{Arn, gone};
 use crate::{
