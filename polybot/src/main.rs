@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use polybot::{
     app::App,
     config::{Config, Timing},
@@ -88,7 +89,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         (true, true) => Mode::Polling(TakeOver::Yes),
         (true, false) => Mode::Polling(TakeOver::No),
     };
-    let metrics = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder().context("metrics")?;
+    let seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &seconds)?;
+    let metrics = builder.install_recorder().context("metrics")?;
     let (stop, stopping) = watch::channel(false);
     let aws = aws_config::load_defaults(aws_config::BehaviorVersion::latest()).await;
     let listener =
