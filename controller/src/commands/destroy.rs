@@ -9,12 +9,24 @@ use crate::{
     reconcile::{Allow, Goal},
     stop::Stop,
 };
+use anyhow::bail;
 use std::process::ExitCode;
 
 pub(super) async fn run(args: &DestroyArgs) -> anyhow::Result<ExitCode> {
     let allow = Allow { with_data: args.with_data.clone(), replace: vec![] };
     let stop = Stop::on_signal()?;
-    let (connections, unreached) = connect(stacks(&args.specs)?).await;
+    let chosen = stacks(&args.specs)?;
+    // A name that is typed, or given, stands for one stack and no other.
+    for (n, stack) in chosen.iter().enumerate() {
+        if let Some(other) = chosen[..n].iter().find(|other| name(other) == name(stack)) {
+            bail!(
+                "nothing was done: {} and {} have one name; give the file of one, or names of their own",
+                title(other),
+                title(stack)
+            );
+        }
+    }
+    let (connections, unreached) = connect(chosen).await;
     let mut ends = vec![if unreached.is_empty() { End::Converged } else { End::Failed }];
     for connection in &connections {
         let (_, plan) = connection.look(Goal::Destroy, &allow).await;

@@ -86,7 +86,7 @@ pub struct Report {
 pub(super) async fn run(args: &LoadTestArgs) -> anyhow::Result<ExitCode> {
     let chosen = stacks(&args.specs)?;
     if chosen.len() != 1 {
-        bail!("a load test is of one stack; choose with --stack");
+        bail!("a load test is of one stack; choose with --stack, or give the file of one");
     }
     let jobs = u64::from(args.rate) * args.duration.as_secs();
     if !(1..=JOBS).contains(&jobs) {

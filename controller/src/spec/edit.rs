@@ -91,8 +91,11 @@ fn offset(text: &str, (line, column): (u64, u64)) -> usize {
 mod tests {
     use super::*;
 
+    /// Both stacks of production, as one file may have them.
     fn prod() -> String {
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/prod.yaml")).unwrap()
+        ["prod", "prod-ohio"]
+            .map(|name| std::fs::read_to_string(format!("../specs/{name}.yaml")).unwrap())
+            .join("---\n")
     }
 
     #[test]

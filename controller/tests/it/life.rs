@@ -102,10 +102,10 @@ async fn destroy_keeps_data_and_the_next_apply_takes_it_back() {
     settle(&connection).await;
 }
 
-/// The documents of `specs/prod.yaml` as they stand, but for where the tokens come from.
+/// Both stacks of production as they stand, but for where the tokens come from.
 fn prod() -> Vec<PolybotStack> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/prod.yaml");
-    let mut stacks = controller::spec::load::load(&[path.into()]).unwrap();
+    let files = ["prod", "prod-ohio"].map(|name| format!("../specs/{name}.yaml").into());
+    let mut stacks = controller::spec::load::load(&files).unwrap();
     for stack in &mut stacks {
         stack.spec.telegram = local_spec().spec.telegram;
         stack.spec.telegram.webhook = WebhookOptions::default();

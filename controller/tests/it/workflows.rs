@@ -120,7 +120,8 @@ impl Job<'_> {
         std::fs::write(&output, "").unwrap();
         let mut command = Command::new("bash");
         command.args(["--noprofile", "--norc", "-eo", "pipefail", "-c", script]).current_dir(folder);
-        command.envs(self.stack.world.aws.env()).env("TELEGRAM_TOKEN", TOKEN).env("PATH", path);
+        // A step has the secrets that it names, and no other.
+        command.envs(self.stack.world.aws.env()).env_remove("TELEGRAM_TOKEN").env("PATH", path);
         command.env("GITHUB_OUTPUT", &output).env("GITHUB_STEP_SUMMARY", folder.join("summary.md"));
         command.env("GITHUB_API_URL", &self.github).env("GITHUB_REPOSITORY", "o/r");
         for (name, value) in step["env"].as_object().into_iter().flatten() {
