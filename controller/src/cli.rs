@@ -359,6 +359,9 @@ pub struct IamPolicyArgs {
     /// Instead, what whoever starts the controller needs to take the roles that the specs name (spec.assumeRole).
     #[arg(long, conflicts_with_all = ["read_only", "account"])]
     pub caller: bool,
+    /// Only this one of the parts, from 1, that each fit into a managed policy.
+    #[arg(long, value_name = "N", conflicts_with = "caller")]
+    pub part: Option<usize>,
 }
 
 /// Arguments of `schema`.
@@ -407,7 +410,8 @@ pub struct RunArgs {
     /// Which specs.
     #[command(flatten)]
     pub specs: Specs,
-    /// Time between two passes over a stack at rest, spread by a tenth; after an hour of rest twice as long, after two four times.
+    /// Time between two passes over a stack at rest, spread by a tenth; twice that after twelve quiet ones, four times after
+    /// twelve more.
     #[arg(long, default_value = "5m", value_parser = duration)]
     pub interval: Duration,
     /// How long this program may be silent before another one takes over.
@@ -431,8 +435,8 @@ pub struct OperateArgs {
     /// team-a=arn:aws:iam::123456789012:role/team-a-*; each side may end with a star; may be repeated. No other one is taken.
     #[arg(long, value_name = "NAMESPACE=ARN")]
     pub allow_role: Vec<AllowedRole>,
-    /// Time between two passes over a stack at rest, spread by a tenth; after an hour of rest twice as long, after two four
-    /// times. A stack's own spec.cluster.driftPeriod goes before it, and is kept.
+    /// Time between two passes over a stack at rest, spread by a tenth; twice that after twelve quiet ones, four times after
+    /// twelve more. A stack's own spec.cluster.driftPeriod goes before it, and is kept.
     #[arg(long, default_value = "5m", value_parser = duration)]
     pub interval: Duration,
     /// Stacks that are passed over at once.

@@ -129,7 +129,7 @@ async fn images(spec: &PolybotStack, view: &View, service: Service) -> (Fact<Str
     let repository = stack::repository(spec, &view.account, service);
     let (stored, running) = futures::join!(stored(view, &repository), containers(view, service.name()));
     let stored = stored.map_err(|e| e.to_string());
-    let image = image(view, &repository, wish, &stored);
+    let image = image(view, service, &repository, wish, &stored);
     let wanted = image.as_ref().ok().and_then(|uri| Some(uri.split_once('@')?.1.to_owned()));
     let pins = stored.and_then(|stored| {
         let digests = running.map_err(|e| e.to_string())?.into_iter().chain(wanted);
@@ -156,6 +156,7 @@ pub async fn stored(aws: &Aws, repository: &str) -> aws::Result<BTreeMap<String,
 /// Resolves an image to a digest through the registry, so that what runs is what was reviewed.
 fn image(
     aws: &Aws,
+    service: Service,
     repository: &str,
     wish: stack::Image,
     stored: &Fact<BTreeMap<String, BTreeSet<String>>>,
@@ -164,8 +165,9 @@ fn image(
     let push = |tag: &str| {
         format!(
             "push it: aws ecr get-login-password --region {region} | docker login --username AWS --password-stdin {host} \
-             && docker push {host}/{repository}:{tag}",
-            region = aws.region
+             && docker tag localhost/{service}:{tag} {host}/{repository}:{tag} && docker push {host}/{repository}:{tag}",
+            region = aws.region,
+            service = service.name(),
         )
     };
     let images = || stored.as_ref().map_err(Clone::clone);

@@ -135,7 +135,7 @@ impl Pace {
             }
             End::Failed => growing(self.failed - 1),
             End::Quiet | End::Blocked if self.fixed => self.interval,
-            // After an hour or so of quiet, half as often; after two, a quarter.
+            // After twelve quiet passes, half as often; after twelve more, a quarter.
             End::Quiet | End::Blocked => self.interval * (1 << (self.quiet / 12).min(2)),
         };
         let longest = if end == End::Failed { self.interval } else { wait };

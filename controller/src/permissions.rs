@@ -37,6 +37,24 @@ fn allow(sid: &str, service: &str, actions: &[&str], resources: &[String]) -> Va
     json!({ "Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources })
 }
 
+/// Characters that a managed policy may have, white space apart. A role can have ten.
+const MANAGED: usize = 6_144;
+
+/// A policy in parts that each fit into a managed policy: its statements, in their order.
+pub fn parts(policy: &Value) -> Vec<Value> {
+    let of = |statements: &[&Value]| json!({ "Version": policy["Version"], "Statement": statements });
+    let mut parts: Vec<Vec<&Value>> = vec![];
+    for statement in policy["Statement"].as_array().into_iter().flatten() {
+        match parts.last_mut() {
+            Some(part) if of(&[part.as_slice(), &[statement]].concat()).to_string().len() <= MANAGED => {
+                part.push(statement);
+            }
+            _ => parts.push(vec![statement]),
+        }
+    }
+    parts.iter().map(|part| of(part)).collect()
+}
+
 /// The policy for a stack. `account` is that of the spec or of whoever asks; `*` where nobody knows.
 pub fn policy(stack: &PolybotStack, account: &str, read_only: bool) -> Value {
     let names = names(stack, account);
@@ -472,8 +490,7 @@ mod tests {
         let both = policy(&stack, "123456789012", false);
         assert!(both.to_string().len() < 10_240, "{}", both.to_string().len());
         let read = policy(&stack, "123456789012", true);
-        // The limit of a managed policy.
-        assert!(read.to_string().len() < 6_144, "{}", read.to_string().len());
+        assert_eq!(parts(&read), std::slice::from_ref(&read));
         for statement in read["Statement"].as_array().unwrap() {
             for action in statement["Action"].as_array().unwrap() {
                 let verb = action.as_str().unwrap().split(':').nth(1).unwrap();
@@ -484,6 +501,21 @@ mod tests {
                 assert_ne!(verb, "GetSecretValue");
             }
         }
+    }
+
+    #[test]
+    fn a_policy_of_any_length_comes_in_parts_that_each_fit() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/full.yaml");
+        let mut stack = crate::spec::load::load(&[path.into()]).unwrap().remove(0);
+        stack.spec.region = "ap-southeast-1".parse().unwrap();
+        (stack.spec.prefix, stack.spec.environment) = ("a-long-prefix".into(), "production".into());
+        let whole = policy(&stack, "123456789012", false);
+        assert!(whole.to_string().len() > 10_240, "as long as to need them");
+        let parts = parts(&whole);
+        assert!(parts.iter().all(|part| part.to_string().len() <= 6_144 && part["Version"] == whole["Version"]));
+        let all: Vec<_> = parts.iter().flat_map(|part| part["Statement"].as_array().unwrap()).collect();
+        assert_eq!(all, Vec::from_iter(whole["Statement"].as_array().unwrap()));
+        assert_eq!(parts.len(), 2);
     }
 
     #[test]

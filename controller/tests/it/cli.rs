@@ -103,9 +103,30 @@ fn an_unreachable_aws_and_a_missing_file_are_one_clear_error() {
     let said = text(&output.stderr);
     assert!(said.contains("local in us-east-1: cannot start") && said.contains("hint: check the network"), "{said}");
 
+    // 2 would say of a plan that there is something to do.
+    let codes = [&["plan", "--typo"][..], &["--help"], &["--version"]].map(|args| controller(None, args).status.code());
+    assert_eq!(codes, [Some(64), Some(0), Some(0)]);
+
     let output = controller(None, &["validate", "-f", "specs/none.yaml"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("specs/none.yaml"), "{}", text(&output.stderr));
+}
+
+/// Whoever types a name means one stack.
+#[test]
+fn two_stacks_of_one_name_are_not_destroyed_by_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../specs/local.yaml")).unwrap();
+    std::fs::write(folder.path().join("a.yaml"), &good).unwrap();
+    std::fs::write(
+        folder.path().join("b.yaml"),
+        good.replacen("us-east-1", "us-east-2", 1).replace("local-polybot.", "other."),
+    )
+    .unwrap();
+    let output = controller(None, &["destroy", "-f", folder.path().to_str().unwrap(), "--confirm", "local"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.contains("nothing was done: local in us-east-1 and local in us-east-2 have one name"), "{told}");
 }
 
 /// Whatever is wrong with the account or the credentials: one clear message that names the call and the mend.
