@@ -1,6 +1,6 @@
 """IAM for the services' own roles: who calls with the credentials of a role may do what the role's policies allow, and
-nothing else. Callers with any other credentials (tests) may do everything. For the services that no role of the stack
-calls, only the action is looked at (a resource of None is any), and conditions are not.
+nothing else. Callers with any other credentials (tests) may do everything. A resource of None is any: what is listed, and the
+little whose resource a request does not tell. Of conditions those on a resource's tags are looked at.
 
 `GET /_local/role/NAME` hands out credentials of a role, as an instance gets them from its profile. `GET /_local/asked` tells
 which actions each role has used, and which it was refused.
@@ -47,7 +47,7 @@ def refusal(account, environ, body):
         return None
     role, region, service = ISSUED[credential.group(1)], credential.group(2), credential.group(3)
     for action, resource in wanted(account, region, service, environ, body):
-        may = allowed(account, role, action, resource)
+        may = allowed(account, role, action, resource, tags_of(account, region, resource))
         note(role, action, may)
         if not may:
             return (f"User: arn:aws:sts::{account}:assumed-role/{role}/i-0 is not authorized to perform: {action} on "
@@ -101,7 +101,8 @@ def wanted(account, region, service, environ, body):
             return [("route53:ListHostedZonesByName", None)]
         return [("route53:ListResourceRecordSets" if method == "GET" else "route53:ChangeResourceRecordSets", None)]
     if "HTTP_X_AMZ_TARGET" not in environ:
-        return queried(account, service, urllib.parse.parse_qs(body.decode()))
+        form = {key: values[0] for key, values in urllib.parse.parse_qs(body.decode()).items()}
+        return queried(account, region, service, form)
     operation = environ["HTTP_X_AMZ_TARGET"].rsplit(".", 1)[-1]
     given = json.loads(body or b"{}")
     # Batches of a queue are the single action in IAM.
@@ -128,18 +129,75 @@ def wanted(account, region, service, environ, body):
         return [(action, f"{arn}repository/{given.get('repositoryName', '*')}")]
     if service == "ssm":
         return [(action, f"arn:aws:ssm:{region}::parameter{given.get('Name', '')}")]
+    if service == "cloudwatch" and not operation.startswith(("Describe", "List")):
+        names = given.get("AlarmNames") or [given.get("AlarmName", "")]
+        return [(action, given.get("ResourceARN") or f"{arn}alarm:{name}") for name in names]
+    if service == "acm" and not operation.startswith("List"):
+        return [(action, given.get("CertificateArn") or f"{arn}certificate/new")]
     return [(action, "*" if service == "ecr" else None)]
 
 
-def queried(account, service, form):
-    """The actions of a service that is asked by form fields. Which resource they are on is not looked at, but for who hands
-    a role on: to EC2, by putting it into an instance profile."""
-    action = f"{service}:{form['Action'][0]}"
-    if action == "iam:AddRoleToInstanceProfile":
-        from moto.iam.models import iam_backends
-        role = next((r for r in iam_backends[account]["aws"].roles.values() if r.name == form["RoleName"][0]), None)
-        return [(action, None), ("iam:PassRole", role.arn if role else "?")]
+# What the ids of EC2 begin with, and what their ARNs call them.
+EC2 = {"vpc": "vpc", "subnet": "subnet", "sg": "security-group", "sgr": "security-group-rule", "rtb": "route-table",
+       "igw": "internet-gateway", "lt": "launch-template", "key": "key-pair"}
+# The parameters that say what a call of EC2 is on; a group within a rule, say, is none.
+ON = re.compile(r"(Vpc|Subnet|Group|SecurityGroupRule|RouteTable|InternetGateway|LaunchTemplate|KeyPair)Id(\.\d+)?|ResourceId\.\d+")
+
+
+def queried(account, region, service, form):
+    """The actions of a service that is asked by form fields, and the resources they are on. Who puts a role into an instance
+    profile hands it on to EC2."""
+    operation = form["Action"]
+    action = f"{service}:{operation}"
+    arn = f"arn:aws:{service}:{region}:{account}:"
+    if operation.startswith(("Describe", "List", "Get")):
+        return [(action, None)]
+    if service == "ec2":
+        ids = [value for key, value in form.items() if ON.fullmatch(key)]
+        on = [f"{arn}{EC2.get(one.split('-')[0], 'other')}/{one}" for one in ids]
+        if operation.startswith("Authorize"):
+            # The rule that is to come, too, and it has no tags yet.
+            on.append(f"{arn}security-group-rule/new")
+        return [(action, one) for one in on] or [(action, None)]
+    if service == "elasticloadbalancing":
+        new = {"CreateLoadBalancer": "loadbalancer/app/", "CreateTargetGroup": "targetgroup/"}
+        if operation in new:
+            return [(action, f"{arn}{new[operation]}{form['Name']}/0")]
+        on = [form[key] for key in ("ListenerArn", "RuleArn", "LoadBalancerArn", "TargetGroupArn", "ResourceArns.member.1") if key in form]
+        return [(action, on[0] if on else None)]
+    if service == "autoscaling":
+        group = form.get("AutoScalingGroupName") or form.get("Tags.member.1.ResourceId")
+        return [(action, f"{arn}autoScalingGroup:0:autoScalingGroupName/{group}")]
+    if service == "sns":
+        on = form.get("TopicArn") or form.get("ResourceArn") or form.get("SubscriptionArn") or f"{arn}{form.get('Name')}"
+        return [(action, on)]
+    if service == "iam":
+        return in_iam(account, operation, form)
     return [(action, None)]
+
+
+def in_iam(account, operation, form):
+    """The same for IAM, whose ARNs have the path of what is there."""
+    from moto.iam.models import iam_backends
+    backend = iam_backends[account]["aws"]
+
+    def arn(kind, there, name):
+        found = next((one.arn for one in list(there.values()) if one.name == name), None)
+        return found or f"arn:aws:iam::{account}:{kind}{form.get('Path', '/')}{name}"
+    action = f"iam:{operation}"
+    role = arn("role", backend.roles, form["RoleName"]) if "RoleName" in form else None
+    if "InstanceProfileName" not in form:
+        return [(action, role)]
+    asked = [(action, arn("instance-profile", backend.instance_profiles, form["InstanceProfileName"]))]
+    return asked + [("iam:PassRole", role)] if operation == "AddRoleToInstanceProfile" else asked
+
+
+def tags_of(account, region, resource):
+    """The tags of a resource of EC2, which policies make conditions of."""
+    from moto.ec2.models import ec2_backends
+    if not resource or not resource.startswith("arn:aws:ec2:"):
+        return {}
+    return dict(ec2_backends[account][region].tags.get(resource.rsplit("/", 1)[-1], {}))
 
 
 def secret_arn(account, region, given):
@@ -152,7 +210,7 @@ def secret_arn(account, region, given):
     return name if name.startswith("arn:") else f"arn:aws:secretsmanager:{region}:{account}:secret:{name}-000000"
 
 
-def allowed(account, role, action, resource):
+def allowed(account, role, action, resource, tags=None):
     """Whether some statement of the role allows it and none denies it."""
     from moto.iam.models import iam_backends
     found = [r for r in iam_backends[account]["aws"].roles.values() if r.name == role]
@@ -163,11 +221,19 @@ def allowed(account, role, action, resource):
         document = json.loads(urllib.parse.unquote(document)) if isinstance(document, str) else document
         for statement in listed(document["Statement"]):
             hit = (any(fnmatch.fnmatchcase(action.lower(), a.lower()) for a in listed(statement["Action"]))
-                   and (resource is None or any(fnmatch.fnmatchcase(resource, r) for r in listed(statement["Resource"]))))
+                   and (resource is None or any(fnmatch.fnmatchcase(resource, r) for r in listed(statement["Resource"])))
+                   and (resource is None or tags is None or holds(statement, tags)))
             if hit and statement["Effect"] == "Deny":
                 return False
             allow = allow or hit
     return allow
+
+
+def holds(statement, tags):
+    """Whether a statement's conditions on tags hold."""
+    wished = statement.get("Condition", {}).get("StringEquals", {})
+    return all(tags.get(key.partition("/")[2]) in listed(value) for key, value in wished.items()
+               if key.startswith("aws:ResourceTag/"))
 
 
 def listed(one_or_many):

@@ -63,3 +63,36 @@ async fn a_role_may_do_what_its_policy_says_and_nothing_beside_it() {
     allow(&aws, &format!("{put},{}", statement("s3:ListBucket", "arn:aws:s3:::pictures"))).await;
     assert_eq!(missing().await.unwrap_err().code(), Some("NoSuchKey"));
 }
+
+/// What EC2, Elastic Load Balancing and their like are asked by form fields is on resources, too; and a policy may ask for tags.
+#[tokio::test]
+async fn names_and_tags_bind_whoever_changes_the_network_and_the_fleets() {
+    let aws = LocalAws::start().await.unwrap();
+    let all = aws.config("us-east-1");
+    let iam = aws_sdk_iam::Client::new(&all);
+    iam.create_role().role_name("worker").assume_role_policy_document(TRUST).send().await.unwrap();
+    let ours = r#"{"Effect":"Allow","Action":"ec2:*","Resource":"*","Condition":{"StringEquals":{"aws:ResourceTag/of":"us"}}}"#;
+    let topic = statement("sns:CreateTopic", "arn:aws:sns:us-east-1:123456789012:ours-*");
+    let role = statement("iam:CreateRole", "arn:aws:iam::123456789012:role/ours/*");
+    allow(&aws, &[ours, &topic, &role].join(",")).await;
+
+    let owner = aws_sdk_ec2::Client::new(&all);
+    let vpc = owner.create_vpc().cidr_block("10.0.0.0/16").send().await.unwrap().vpc.unwrap().vpc_id.unwrap();
+    let worker = aws.config_as("worker", "us-east-1").await.unwrap();
+    let ec2 = aws_sdk_ec2::Client::new(&worker);
+    let delete = async || ec2.delete_vpc().vpc_id(&vpc).send().await;
+    assert_eq!(delete().await.unwrap_err().code(), Some("UnauthorizedOperation"));
+    let tag = aws_sdk_ec2::types::Tag::builder().key("of").value("us").build();
+    owner.create_tags().resources(&vpc).tags(tag).send().await.unwrap();
+    delete().await.unwrap();
+
+    let sns = aws_sdk_sns::Client::new(&worker);
+    sns.create_topic().name("ours-1").send().await.unwrap();
+    assert!(sns.create_topic().name("theirs").send().await.is_err());
+    let iam = aws_sdk_iam::Client::new(&worker);
+    let make = async |path: &str| {
+        iam.create_role().path(path).role_name("r").assume_role_policy_document(TRUST).send().await.map(drop)
+    };
+    assert!(make("/theirs/").await.is_err());
+    make("/ours/").await.unwrap();
+}
