@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the images with docker or buildah, whichever is there. What is said to the build comes from the environment:
 # VERSION (dev), TARGETS, BUILDER, BASE and PYTHON (images to build on, best by digest: labels then say which), PROGRAMS (a folder of programs that are built
-# already: DIR/programs/polybot, …), MODEL (a folder with yolov5s.onnx: yolo5 gets it inside, for a private registry).
+# already: DIR/programs/polybot, …), TOOL (buildah: also where docker is), MODEL (a folder with yolov5s.onnx: yolo5 gets it inside, for a private registry).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,9 @@ done
 [ -z "${PROGRAMS:-}" ] || arguments+=(--build-context "build=$PROGRAMS")
 [ -z "${MODEL:-}" ] || arguments+=(--build-context "model=$MODEL")
 
-if docker info >/dev/null 2>&1; then
+if [ "${TOOL:-docker}" = docker ] && docker info >/dev/null 2>&1; then
+  # An attestation makes an index of an image, and ECR scans no index.
+  export BUILDX_NO_DEFAULT_ATTESTATIONS=1
   build=(docker build)
 elif command -v buildah >/dev/null; then
   # Docker's format: the other one has no health check.

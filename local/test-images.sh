@@ -18,7 +18,7 @@ done
 
 # Works where containers cannot be nested, and leaves what others have built alone.
 work=$(mktemp -d -t polybot-images.XXXXXX)
-export BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs
+export TOOL=buildah BUILDAH_ISOLATION=chroot STORAGE_DRIVER=vfs
 printf '[storage]\ndriver = "vfs"\ngraphroot = "%s/store"\nrunroot = "%s/run"\n' "$work" "$work" >"$work/storage.conf"
 export CONTAINERS_STORAGE_CONF=$work/storage.conf
 started=()
@@ -46,7 +46,11 @@ ready() {
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
 say "A base image, made by debootstrap"
-debootstrap --variant=minbase --include=ca-certificates bookworm "$work/base" http://deb.debian.org/debian >"$work/debootstrap.log" 2>&1 \
+# Of this machine's own release: programs that were built here want its C library, or a newer one.
+suite=$(. /etc/os-release; echo "$VERSION_CODENAME")
+mirror=http://deb.debian.org/debian
+if (. /etc/os-release; [ "$ID" = ubuntu ]); then mirror=http://archive.ubuntu.com/ubuntu; fi
+debootstrap --variant=minbase --include=ca-certificates "$suite" "$work/base" "$mirror" >"$work/debootstrap.log" 2>&1 \
   || { cat "$work/debootstrap.log"; fail "debootstrap"; }
 base=$(buildah from scratch)
 buildah add --quiet "$base" "$work/base" / >/dev/null

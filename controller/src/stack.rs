@@ -76,6 +76,12 @@ pub fn names(stack: &PolybotStack, account: &str) -> Names {
     Names::new(&stack.spec, account)
 }
 
+/// What the names of the load balancer and of its target group begin with: of their 32 characters, seven tell one that replaces
+/// another from it.
+pub fn edge_names(names: &Names) -> (String, String) {
+    (names.plain("bot", 25), names.plain(Service::Polybot.name(), 25))
+}
+
 /// The names of what AWS lists neither by tag nor by prefix, or without its tags.
 pub fn known_names(stack: &PolybotStack, account: &str) -> KnownNames {
     let names = names(stack, account);
@@ -721,7 +727,7 @@ impl Builder<'_> {
         let balancer = w.add(
             "bot",
             LoadBalancer {
-                base_name: self.names.plain("bot", 25),
+                base_name: edge_names(&self.names).0,
                 internet_facing: true,
                 vpc: network.vpc(),
                 subnets: network.subnets(),
@@ -737,7 +743,7 @@ impl Builder<'_> {
         let targets = w.add(
             "polybot",
             TargetGroup {
-                base_name: self.names.plain("polybot", 25),
+                base_name: edge_names(&self.names).1,
                 vpc: network.vpc(),
                 port: PORT,
                 health: HealthCheck {
@@ -796,6 +802,7 @@ impl Builder<'_> {
                     topic: topic.out(Clone::clone),
                     protocol: "email".to_owned(),
                     endpoint: n.email.clone(),
+                    pending: false,
                 },
             );
         }

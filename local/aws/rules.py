@@ -66,6 +66,8 @@ SWITCHES = {
     "profile_delay": 0.0,
     # Availability zones that fail, so that no list of available ones has them.
     "failed_zones": [],
+    # Whether nobody has confirmed the e-mails of subscriptions.
+    "unconfirmed": False,
     # Ids of spot instances that EC2 takes back in two minutes, as their metadata tells.
     "spot_interrupted": [],
 }
@@ -94,7 +96,8 @@ def wrap(owner, name):
 
 def install():
     import fleets
-    for patch in (dynamodb, s3, iam, sts, ec2, autoscaling, fleets.install, elb, acm, route53, secrets, ecr, sqs, launch_templates):
+    for patch in (dynamodb, s3, iam, sts, ec2, autoscaling, fleets.install, elb, acm, route53, secrets, ecr, sqs, sns,
+                  launch_templates):
         patch()
 
 
@@ -123,12 +126,18 @@ def dynamodb():
         page = names[: limit or 100]
         return page, page[-1] if len(names) > len(page) else None
 
-    # DescribeTable of a protected table refuses to be deleted (moto has this); an index is made or dropped one at a time.
+    # DescribeTable of a protected table refuses to be deleted (moto has this); an index is made or dropped one at a time, and has a
+    # throughput where its table has one.
     @wrap(DynamoDBBackend, "update_table")
-    def update_table(original, self, name, attr_definitions, global_index, *args, **kwargs):
-        if global_index and len(global_index) > 1:
+    def update_table(original, self, name, attr_definitions, global_index, throughput, billing_mode, *args, **kwargs):
+        updated = [change["Update"]["IndexName"] for change in global_index or [] if "Update" in change]
+        if len(global_index or []) - len(updated) > 1:
             raise Refusal("LimitExceededException", "Only 1 online index can be created or deleted simultaneously per table")
-        return original(self, name, attr_definitions, global_index, *args, **kwargs)
+        without = [index.name for index in self.get_table(name).global_indexes if index.name not in updated]
+        if billing_mode == "PROVISIONED" and without:
+            raise Refusal("ValidationException", "One or more parameter values were invalid: ProvisionedThroughput must be specified "
+                          f"for index: {without[0]}")
+        return original(self, name, attr_definitions, global_index, throughput, billing_mode, *args, **kwargs)
 
 
 def s3():
@@ -330,6 +339,20 @@ def ec2():
         return ActionResult({"Return": True})
     SecurityGroups.update_security_group_rule_descriptions_ingress = lambda self: describe(self, False)
     SecurityGroups.update_security_group_rule_descriptions_egress = lambda self: describe(self, True)
+
+
+def sns():
+    from moto.sns.models import SNSBackend
+
+    # Until an e-mail is confirmed, its subscription has no ARN, by which it could be ended.
+    @wrap(SNSBackend, "list_subscriptions_by_topic")
+    def list_subscriptions_by_topic(original, self, *args, **kwargs):
+        subscriptions, token = original(self, *args, **kwargs)
+        if SWITCHES["unconfirmed"]:
+            subscriptions = [copy.copy(subscription) for subscription in subscriptions]
+            for subscription in subscriptions:
+                subscription.arn = "PendingConfirmation"
+        return subscriptions, token
 
 
 def launch_templates():

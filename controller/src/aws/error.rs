@@ -203,6 +203,7 @@ fn classify(service: &str, operation: &str, code: &str, message: &str) -> Reason
         "AWS.SimpleQueueService.QueueDeletedRecently",
         "QueueDeletedRecently",
         "ConcurrentModification",
+        "ContinuousBackupsUnavailable",
         "EntityTemporarilyUnmodifiable",
         "IncorrectState",
         "OperationAborted",

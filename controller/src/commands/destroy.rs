@@ -31,6 +31,16 @@ pub(super) async fn run(args: &DestroyArgs) -> anyhow::Result<ExitCode> {
     for connection in &connections {
         let (_, plan) = connection.look(Goal::Destroy, &allow).await;
         out(&plan::text(&connection.spec, &plan))?;
+        let asked = match &connection.aws.telegram {
+            Some(telegram) => telegram.webhook_info().await.map(drop),
+            None => Err("its token is not at hand".to_owned()),
+        };
+        if let Err(why) = asked {
+            warn(&format!(
+                "note: Telegram was not asked ({why}), so a webhook of this stack stays there; with the bot's token, `destroy` once \
+                 more takes it back\n"
+            ));
+        }
         let name = name(&connection.spec);
         let agreed = args.confirm.contains(&name)
             || plan.summary().writes() == 0

@@ -370,7 +370,7 @@ async fn existing_images(view: &View, mut images: BTreeSet<String>) -> Result<BT
     if !images.is_empty() {
         let by_id = aws_sdk_ec2::types::Filter::builder().name("image-id");
         let by_id = by_id.set_values(Some(images.into_iter().collect())).build();
-        let found = view.ec2.describe_images().filters(by_id).send().await?;
+        let found = view.ec2.describe_images().include_deprecated(true).filters(by_id).send().await?;
         existing.extend(found.images.unwrap_or_default().into_iter().filter_map(|i| i.image_id));
     }
     Ok(existing)

@@ -12,6 +12,9 @@ use futures::future::try_join_all;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+/// The stage of the version that services read.
+const CURRENT: &str = "AWSCURRENT";
+
 /// A secret.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Secret {
@@ -149,14 +152,16 @@ impl Secret {
         let Input::Known(Value::Version(current, versions)) = &live.state.value else {
             return Err(Error::internal("a live secret without versions"));
         };
-        if versions.contains(&wanted) {
-            let call = aws.secrets.update_secret_version_stage().secret_id(arn).version_stage("AWSCURRENT");
-            let call = call.move_to_version_id(&wanted).set_remove_from_version_id(current.clone());
-            call.send().await?;
-        } else {
+        if !versions.contains(&wanted) {
             let call = aws.secrets.put_secret_value().secret_id(arn).client_request_token(&wanted);
-            call.secret_string(value.expose()).send().await?;
+            let put = call.secret_string(value.expose()).send().await?;
+            if put.version_stages().iter().any(|stage| stage == CURRENT) {
+                return Ok(());
+            }
+            // It was there before others, without a stage, so that nobody told of it.
         }
+        let call = aws.secrets.update_secret_version_stage().secret_id(arn).version_stage(CURRENT);
+        call.move_to_version_id(&wanted).set_remove_from_version_id(current.clone()).send().await?;
         Ok(())
     }
 }
@@ -181,8 +186,7 @@ async fn read(view: &View, logical: &str, name: &str) -> Result<Option<Live<Secr
     let tags = tags::read(described.tags().iter().map(|t| (t.key(), t.value())));
     let (owner, logical) = view.ownership.of(Secret::KIND, &tags, logical);
     let versions = described.version_ids_to_stages.unwrap_or_default();
-    let current =
-        versions.iter().find(|(_, stages)| stages.iter().any(|s| s == "AWSCURRENT")).map(|(id, _)| id.clone());
+    let current = versions.iter().find(|(_, stages)| stages.iter().any(|s| s == CURRENT)).map(|(id, _)| id.clone());
     let mut all: Vec<String> = versions.into_keys().collect();
     all.sort();
     let state = Secret {

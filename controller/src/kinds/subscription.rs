@@ -16,10 +16,14 @@ pub struct Subscription {
     pub protocol: String,
     /// The address.
     pub endpoint: String,
+    /// Whether it waits to be confirmed. Then it cannot be removed; AWS forgets it after some days.
+    pub pending: bool,
 }
 
 /// What AWS says instead of an ARN until the address is confirmed.
 const PENDING: &str = "PendingConfirmation";
+/// And what it says for a while of one that was ended, by a link in an e-mail for example.
+const DELETED: &str = "Deleted";
 
 impl Resource for Subscription {
     const KIND: &'static str = "subscription";
@@ -31,7 +35,7 @@ impl Resource for Subscription {
     }
 
     fn changes(&self, live: &Self) -> Vec<Change> {
-        let Self { topic, protocol, endpoint } = self;
+        let Self { topic, protocol, endpoint, pending: _ } = self;
         [
             differs("topic", topic, &live.topic, How::CreateFirst),
             differs("protocol", protocol, &live.protocol, How::CreateFirst),
@@ -55,10 +59,14 @@ impl Resource for Subscription {
             };
             let endpoint = s.endpoint.unwrap_or_default();
             let arn = s.subscription_arn.unwrap_or_default();
-            let id = if arn == PENDING { format!("{endpoint}, not confirmed yet") } else { endpoint.clone() };
+            if arn == DELETED {
+                continue;
+            }
+            let pending = arn == PENDING;
+            let id = if pending { format!("{endpoint}, not confirmed yet") } else { endpoint.clone() };
             let protocol = s.protocol.unwrap_or_default();
             let name = format!("{protocol}-{endpoint}");
-            let state = Self { topic: Input::Known(Arn(topic.clone())), protocol, endpoint };
+            let state = Self { topic: Input::Known(Arn(topic.clone())), protocol, endpoint, pending };
             live.push(Live::ready(name, id, state, Arn(arn)));
         }
         Ok(live)
@@ -75,11 +83,11 @@ impl Resource for Subscription {
     }
 
     async fn delete(aws: &Aws, live: &Live<Self>) -> Result<()> {
-        if live.output.0 == PENDING {
-            // It cannot be deleted; AWS forgets it after two days.
-            return Ok(());
-        }
         gone(aws.sns.unsubscribe().subscription_arn(&live.output.0).send().await)
+    }
+
+    fn removed(&self) -> bool {
+        self.pending
     }
 }
 

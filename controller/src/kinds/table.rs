@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::types::{
     GlobalSecondaryIndex, GlobalSecondaryIndexUpdate, IndexStatus, KeySchemaElement, KeyType,
     PointInTimeRecoverySpecification, PointInTimeRecoveryStatus, Projection, ProjectionType, ProvisionedThroughput,
     ScalarAttributeType, TableDescription, TableStatus, TimeToLiveSpecification, TimeToLiveStatus,
+    UpdateGlobalSecondaryIndexAction,
 };
 use futures::future::try_join_all;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,7 +115,17 @@ impl Resource for Table {
                 "provisioned" => {
                     let call = match self.throughput()? {
                         None => table().billing_mode(BillingMode::PayPerRequest),
-                        Some(t) => table().billing_mode(BillingMode::Provisioned).provisioned_throughput(t),
+                        Some(t) => {
+                            // Each index has a throughput of its own, and AWS wants all of them at once.
+                            let index = |name: &String| {
+                                let update = UpdateGlobalSecondaryIndexAction::builder().index_name(name);
+                                let update = update.provisioned_throughput(t.clone()).build().map_err(built)?;
+                                Ok(GlobalSecondaryIndexUpdate::builder().update(update).build())
+                            };
+                            let indexes = live.state.indexes.keys().map(index).collect::<Result<Vec<_>>>()?;
+                            let call = table().billing_mode(BillingMode::Provisioned).provisioned_throughput(t);
+                            call.set_global_secondary_index_updates((!indexes.is_empty()).then_some(indexes))
+                        }
                     };
                     call.send().await?;
                 }

@@ -54,6 +54,11 @@ async fn plan_apply_status_and_destroy_tell_by_their_exit_codes() {
 
     let unconfirmed = run(&["destroy"]);
     assert_eq!(unconfirmed.status.code(), Some(1), "nobody can be asked here");
+    let told = text(&unconfirmed.stderr);
+    assert!(
+        told.contains("note: Telegram was not asked") && told.contains("a webhook of this stack stays there"),
+        "{told}"
+    );
     let destroyed = run(&["destroy", "--confirm", "local", "--with-data", "all", "--poll", "100ms"]);
     assert_eq!(destroyed.status.code(), Some(0), "{}{}", text(&destroyed.stdout), text(&destroyed.stderr));
 

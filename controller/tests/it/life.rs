@@ -102,6 +102,22 @@ async fn destroy_keeps_data_and_the_next_apply_takes_it_back() {
     settle(&connection).await;
 }
 
+#[tokio::test]
+async fn an_address_that_nobody_confirms_is_no_work_without_end() {
+    let world = World::new().await;
+    let mut spec = local_spec();
+    world.converged(spec.clone()).await;
+    // AWS lists it for days, and has no way to end it.
+    world.aws.switch("unconfirmed", true.into()).await.unwrap();
+    spec.spec.notifications[0].email = "other@example.com".to_owned();
+    let c = world.connect(spec).await;
+    settle(&c).await;
+    let plan = plan(&c).await;
+    assert_eq!(writes(&plan), Vec::<String>::new());
+    let asked: Vec<_> = plan.found.iter().filter(|f| f.address.kind == "subscription").map(|f| f.id.clone()).collect();
+    assert_eq!(asked, ["ops@example.com, not confirmed yet", "other@example.com, not confirmed yet"]);
+}
+
 /// Both stacks of production as they stand, but for where the tokens come from.
 fn prod() -> Vec<PolybotStack> {
     let files = ["prod", "prod-ohio"].map(|name| format!("../specs/{name}.yaml").into());
@@ -189,7 +205,8 @@ async fn a_queue_cool_down_and_a_denied_service_hold_up_nothing_else() {
     let plan = plan(&connection).await;
     let unknown: Vec<_> =
         plan.steps.iter().filter(|s| s.action.word() == "unknown").map(|s| s.address.to_string()).collect();
-    assert_eq!(unknown, ["topic/scaling", "subscription/email-ops@example.com"], "{plan}");
+    // Alarms tell the topic, and a rollout is watched by alarms.
+    assert_eq!(unknown, ["topic/scaling", "subscription/email-ops@example.com", "rollout/polybot"], "{plan}");
     assert!(plan.found.iter().any(|f| f.address.to_string() == "load_balancer/bot"), "the rest went on");
 
     world.aws.switch("deny", serde_json::json!([])).await.unwrap();

@@ -293,8 +293,11 @@ fn stub(folder: &Path, name: &str, script: &str) {
 async fn images_are_built_pushed_scanned_and_then_proposed_in_a_spec() {
     let stack = Synced::new().await;
     let folder = stack.folder.path();
-    let aws =
-        |critical: &str| format!("case \"$*\" in *get-caller*) echo 123456789012;; *findings*) echo {critical};; esac");
+    let aws = |scan: &str, critical: &str| {
+        format!(
+            "case \"$*\" in *get-caller*) echo 123456789012;; *imageScanStatus*) echo {scan};; *findings*) echo {critical};; esac"
+        )
+    };
     stub(folder, "gh", "");
     stub(folder, "docker", "case \"$*\" in *inspect*) echo '\"sha256:0123\"';; esac");
     stub(folder, "make", "echo on $BASE and $BUILDER");
@@ -306,8 +309,10 @@ async fn images_are_built_pushed_scanned_and_then_proposed_in_a_spec() {
     };
     let job = || Job { stack: &stack, github: String::new(), commit: "main", outputs: outputs() };
     let bases = "on gcr.io/distroless/cc-debian12:nonroot@sha256:0123 and docker.io/library/rust:1.95-slim-bookworm@sha256:0123";
-    for (critical, well) in [("None", true), ("0", true), ("2", false)] {
-        stub(folder, "aws", &aws(critical));
+    let scans =
+        [("COMPLETE", "None", true), ("COMPLETE", "0", true), ("COMPLETE", "2", false), ("FAILED", "None", false)];
+    for (scan, critical, well) in scans {
+        stub(folder, "aws", &aws(scan, critical));
         let (ended, said) = job().run("images", "images", &["Bases", "Build", "Push", "Scan"]).await;
         assert_eq!(ended, well, "{said}");
         assert!(said.contains(bases), "{said}");
