@@ -24,9 +24,24 @@ pub fn rotate(picture: Picture, turn: Turn) -> Picture {
 
 fn turned<const N: usize>(mut raster: Raster<N>, turn: Turn) -> Raster<N> {
     if turn != Turn::Quarter {
-        raster.pixels_mut().reverse();
+        half(&mut raster);
     }
     if turn == Turn::Half { raster } else { quarter(&raster) }
+}
+
+/// Upside down: rows change places, and each goes back to front. A copy of one stays in the cache, so that memory is gone through in
+/// one direction.
+fn half<const N: usize>(raster: &mut Raster<N>) {
+    let (width, height) = (raster.width(), raster.height());
+    let mut line = vec![[0_u8; N]; width];
+    let (top, rest) = raster.pixels_mut().split_at_mut(height / 2 * width);
+    let (middle, bottom) = rest.split_at_mut(height % 2 * width);
+    middle.reverse();
+    for (upper, lower) in top.chunks_exact_mut(width).zip(bottom.rchunks_exact_mut(width)) {
+        line.copy_from_slice(upper);
+        upper.iter_mut().zip(lower.iter().rev()).for_each(|(to, from)| *to = *from);
+        lower.iter_mut().zip(line.iter().rev()).for_each(|(to, from)| *to = *from);
+    }
 }
 
 /// Columns that are read at a time: they share lines of the cache, and what is made of them stays in it.
