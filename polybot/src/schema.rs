@@ -48,7 +48,8 @@ pub async fn handle(schema: &Handler<'static, Outcome>, app: &Arc<App>, update: 
     if !talk::group::concerns(&app.identity.now(), &update) {
         return Ok(());
     }
-    let user = update.from().cloned();
+    // Whoever writes as a group or channel has one name with all others who do: no rate and no language is theirs.
+    let user = update.from().filter(|user| !user.is_bot).cloned();
     let talk = Talk::begin(app, chat, user.as_ref(), update.id.0);
     let (talk, within) = tokio::try_join!(talk, talk::count(app, user.as_ref()))?;
     match within {

@@ -49,9 +49,11 @@ pub async fn give_up(talk: &Talk, message: Option<MessageId>) -> Result<(), Trou
     talk.to().text(&text, message, None).await.map(drop)
 }
 
-/// Somebody joined, a title changed, another bot speaks: messages that want no answer.
+/// Somebody joined, a title changed, another bot speaks: messages that want no answer. Who writes as a group (an admin without a
+/// name) or as a channel has a bot's name in `from`.
 pub fn is_for_nobody(message: &Message) -> bool {
-    !matches!(message.kind, MessageKind::Common(_)) || message.from.as_ref().is_some_and(|user| user.is_bot)
+    let bot = message.sender_chat.is_none() && message.from.as_ref().is_some_and(|user| user.is_bot);
+    !matches!(message.kind, MessageKind::Common(_)) || bot
 }
 
 /// A sticker, a voice message, a file that is no picture.

@@ -124,7 +124,8 @@ impl Chat<'_> {
     ) -> Result<Option<Message>, Trouble> {
         let caption = shortened(caption, MAX_CAPTION);
         self.migrating("sendDocument", |chat| {
-            let mut send = self.bot.send_document(chat, file.clone());
+            // Otherwise a small WebP would come as a sticker.
+            let mut send = self.bot.send_document(chat, file.clone()).disable_content_type_detection(true);
             if let Some(message) = to {
                 send = send.reply_parameters(reply(message));
             }

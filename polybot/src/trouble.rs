@@ -81,6 +81,10 @@ impl Trouble {
     }
 }
 
+/// What Telegram calls it, with status 400, where the rights of a group's members do not go so far.
+const FORBIDDEN: [&str; 5] =
+    ["not enough rights to send", "have no rights to send", "CHAT_WRITE_FORBIDDEN", "CHAT_RESTRICTED", "TOPIC_CLOSED"];
+
 /// What is to be done about Telegram's answer.
 pub fn remedy(error: &RequestError) -> Remedy {
     match error {
@@ -98,11 +102,18 @@ pub fn remedy(error: &RequestError) -> Remedy {
             | ApiError::CantInitiateConversation
             | ApiError::ChatNotFound
             | ApiError::GroupDeactivated
+            | ApiError::MessageIdInvalid
             | ApiError::MessageNotModified
             | ApiError::MessageToEditNotFound
             | ApiError::MessageToDeleteNotFound => Remedy::Nothing,
             ApiError::Unknown(text) if text.starts_with("Forbidden:") || text.contains("not modified") => {
                 Remedy::Nothing
+            }
+            // A group that lets nobody write, or not this: it is as if it had blocked the bot.
+            ApiError::Unknown(text) if FORBIDDEN.iter().any(|why| text.contains(why)) => Remedy::Nothing,
+            // "wrong file_id or the file is temporarily unavailable" is said of good ones as well; of a wrong one "invalid file_id".
+            ApiError::Unknown(text) if text.contains("temporarily unavailable") => {
+                Remedy::Again(Duration::from_secs(3))
             }
             ApiError::Unknown(text) if text.contains("Internal Server Error") || text.contains("Bad Gateway") => {
                 Remedy::Again(Duration::from_secs(1))

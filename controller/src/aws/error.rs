@@ -243,6 +243,10 @@ fn classify(service: &str, operation: &str, code: &str, message: &str) -> Reason
     {
         return Reason::NotYet;
     }
+    // Load balancers learn of a certificate some time after it was imported.
+    if operation.ends_with("Listener") && is(&["CertificateNotFound", "UnsupportedCertificate"]) {
+        return Reason::NotYet;
+    }
     if service == "dynamodb" && is(&["LimitExceeded", "ResourceInUse"]) {
         return if operation == "CreateTable" && message.contains("already exists") {
             Reason::Exists
@@ -304,6 +308,10 @@ mod tests {
         assert_eq!(classify("ec2", "DeleteSubnet", "InvalidSubnetID.NotFound", ""), Reason::NotFound);
         assert_eq!(classify("ec2", "CreateRoute", "InvalidRouteTableID.NotFound", ""), Reason::NotYet);
         assert_eq!(classify("ec2", "CreateVpc", "UnauthorizedOperation", ""), Reason::Denied);
+        let elb = "elasticloadbalancingv2";
+        assert_eq!(classify(elb, "ModifyListener", "CertificateNotFoundException", ""), Reason::NotYet);
+        let fresh = classify("dynamodb", "UpdateContinuousBackups", "ContinuousBackupsUnavailableException", "");
+        assert_eq!(fresh, Reason::NotYet);
         assert_eq!(
             classify("autoscaling", "DeleteAutoScalingGroup", "ScalingActivityInProgressFault", ""),
             Reason::NotYet

@@ -135,8 +135,8 @@ async fn a_stack_that_waits_for_images_knows_what_was_applied_all_the_same() {
         [
             ("launch_template_version/polybot", Verdict::Unchecked),
             ("scaling_group/polybot", Verdict::Pending),
-            ("rollout/polybot", Verdict::Pending),
             ("subscription/email-other@example.com", Verdict::Pending),
+            ("rollout/polybot", Verdict::Pending),
             ("launch_template_version/yolo5", Verdict::Unchecked),
             ("scaling_group/yolo5", Verdict::Pending),
             ("rollout/yolo5", Verdict::Pending),

@@ -52,16 +52,18 @@ pub fn named(me: &Identity, message: &Message) -> Option<Command> {
 /// Answers a command.
 pub async fn answer(talk: Talk, message: Message, command: Command) -> Result<(), Trouble> {
     let language = talk.language;
+    // In a topic of a forum, only a reply comes where it was asked.
+    let to = (!message.chat.is_private()).then_some(message.id);
     match command {
-        Command::Help => talk.to().text(&language.help(), None, None).await.map(drop),
+        Command::Help => talk.to().text(&language.help(), to, None).await.map(drop),
         Command::Settings => {
             let (text, buttons) = button::settings(&talk);
-            talk.to().text(&text, None, Some(&buttons)).await.map(drop)
+            talk.to().text(&text, to, Some(&buttons)).await.map(drop)
         }
         Command::Privacy => {
             let arguments = [("undo", UNDO_DEPTH.into()), ("hours", CAPTION_HOURS.into())];
             let text = language.text("privacy", &arguments);
-            talk.to().text(&text, None, Some(&button::privacy(language))).await.map(drop)
+            talk.to().text(&text, to, Some(&button::privacy(language))).await.map(drop)
         }
         Command::Cancel => {
             let count = talk.app.store.cancel_albums(talk.chat).await?;
