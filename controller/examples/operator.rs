@@ -3,8 +3,9 @@
 //! usage: operator CONTROLLER STACKS [SECONDS]: the program to measure, how many stacks, how long to watch them at rest.
 //!
 //! The stacks are made in the local AWS first, each with a bot of its own. Then all is counted over a while in which nothing
-//! happens. Passes come ten times as often as by default, so that the while can be short: what is counted for each pass is
-//! scaled to the default pace, what all stacks share is not, since it hangs on time alone.
+//! happens. Passes of up to ten stacks come ten times as often as by default, so that the while can be short (of more, as often
+//! as the one process that stands for AWS can answer): what is counted for each pass is scaled to the default pace, what all
+//! stacks share is not, since it hangs on time alone.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot be taken has failed")]
 
@@ -25,8 +26,8 @@ const STACKS: &str = "apis/polybot.dev/v1alpha1/namespaces/default/polybotstacks
 const IMAGE: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/bench@sha256:0000000000000000000000000000000000000000000000000000000000000000";
 /// Passes over a stack at rest in an hour, by default: at first, and after two hours of quiet.
 const PASSES: [f64; 2] = [12.0, 3.0];
-/// How much sooner passes come here.
-const INTERVAL: Duration = Duration::from_secs(30);
+/// Between two passes over a stack by default, and at the soonest here.
+const INTERVALS: [u64; 2] = [300, 30];
 
 /// As many bots as there are tokens; each remembers its webhook.
 async fn telegram() -> String {
@@ -102,7 +103,9 @@ fn ready(kube: &LocalKube) -> (usize, String) {
 async fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let (program, stacks): (&str, usize) = (&args[0], args[1].parse().unwrap());
-    let watched = Duration::from_secs(args.get(2).map_or(120, |s| s.parse().unwrap()));
+    let [default, soonest] = INTERVALS;
+    let interval = (3 * stacks as u64).clamp(soonest, default);
+    let watched = Duration::from_secs(args.get(2).map_or(120.max(interval), |s| s.parse().unwrap()));
     let (aws, kube, telegram) = (LocalAws::start().await.unwrap(), LocalKube::start().await.unwrap(), telegram().await);
     let kubeconfig = tempfile::NamedTempFile::new().unwrap();
     kube.write_kubeconfig(kubeconfig.path()).unwrap();
@@ -117,7 +120,7 @@ async fn main() {
         kube.create(STACKS, stack(n, &telegram)).unwrap();
     }
     let mut operator = Command::new(program);
-    operator.args(["operate", "--listen", "127.0.0.1:0", "--concurrency", "8", "--interval", "30s"]);
+    operator.args(["operate", "--listen", "127.0.0.1:0", "--concurrency", "8", "--interval", &format!("{interval}s")]);
     operator.envs(aws.env()).env("KUBECONFIG", kubeconfig.path());
     let mut operator = operator.stdout(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
@@ -132,7 +135,7 @@ async fn main() {
     }
     let making = begun.elapsed();
     // Until the first looks at rest are over.
-    tokio::time::sleep(INTERVAL).await;
+    tokio::time::sleep(Duration::from_secs(interval)).await;
     aws.calls().await.unwrap();
     kube.calls();
     let (_, _, cpu) = usage(&operator);
@@ -150,7 +153,7 @@ async fn main() {
     #[expect(clippy::cast_precision_loss, reason = "counts are small")]
     let f = |n: usize| n as f64;
     let hours = watched.as_secs_f64() / 3600.0;
-    println!("\n{stacks} stacks made in {} s; {passes} passes in {} s at rest", making.as_secs(), watched.as_secs());
+    println!("\n{stacks} stacks made in {} s; {passes} passes in {} s at rest, one of a stack each {interval} s", making.as_secs(), watched.as_secs());
     println!(
         "memory {memory:.0} MB (peak {peak:.0} MB); processor {:.1} ms a pass",
         (after - cpu) * 1000.0 / f(passes)
