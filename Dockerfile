@@ -13,7 +13,7 @@ ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
 FROM ${BUILDER} AS skeleton
 WORKDIR /all
 COPY . .
-RUN mkdir /skeleton && cp --parents Cargo.toml Cargo.lock */Cargo.toml /skeleton/ \
+RUN mkdir /skeleton && cp --parents Cargo.toml Cargo.lock .cargo/release.toml */Cargo.toml /skeleton/ \
     && for sources in */src; do \
          mkdir /skeleton/$sources && : >/skeleton/$sources/lib.rs; \
          [ ! -e $sources/main.rs ] || echo 'fn main() {}' >/skeleton/$sources/main.rs; \
@@ -23,10 +23,10 @@ RUN mkdir /skeleton && cp --parents Cargo.toml Cargo.lock */Cargo.toml /skeleton
 FROM ${BUILDER} AS build
 WORKDIR /src
 COPY --from=skeleton /skeleton/ .
-RUN cargo build --release --locked --bins
+RUN cargo --config .cargo/release.toml build --release --locked --bins
 COPY . .
 # A file that is older than what was built of the skeleton would look unchanged.
-RUN find . -name '*.rs' -exec touch {} + && cargo build --release --locked --bins \
+RUN find . -name '*.rs' -exec touch {} + && cargo --config .cargo/release.toml build --release --locked --bins \
     && mkdir /programs && find target/release -maxdepth 1 -type f -executable -exec strip {} \; -exec mv {} /programs/ \;
 
 # Nothing is written to disk: run each with a read-only root. The user is distroless's nonroot, by number for runtimes that check it.

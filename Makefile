@@ -3,7 +3,7 @@
 SHELL := bash
 CARGO ?= cargo
 # What is measured: every program as it is shipped. The whole workspace at once, for features are of the workspace.
-RELEASE = $(CARGO) build --quiet --release --locked --workspace --bins
+RELEASE = $(CARGO) --config .cargo/release.toml build --quiet --release --locked --workspace --bins
 NEXTEST := $(shell command -v cargo-nextest 2>/dev/null)
 
 .PHONY: help

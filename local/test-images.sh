@@ -60,7 +60,7 @@ export BASE
 say "The images"
 programs=${1:-}
 if [ -z "$programs" ]; then
-  cargo build --release --locked --workspace --bins
+  cargo --config .cargo/release.toml build --release --locked --workspace --bins
   programs=${CARGO_TARGET_DIR:-target}/release
 fi
 if [ -z "${FULL:-}" ]; then
