@@ -1,6 +1,7 @@
 """IAM for the services' own roles: who calls with the credentials of a role may do what the role's policies allow, and
 nothing else. Callers with any other credentials (tests) may do everything. A resource of None is any: what is listed, and the
-little whose resource a request does not tell. Of conditions those on a resource's tags are looked at.
+little whose resource a request does not tell. Of conditions those are looked at that are on a resource's tags, on the prefix of
+a list of objects, and on the keys of a batch of items.
 
 `GET /_local/role/NAME` hands out credentials of a role, as an instance gets them from its profile. `GET /_local/asked` tells
 which actions each role has used, and which it was refused.
@@ -47,7 +48,7 @@ def refusal(account, environ, body):
         return None
     role, region, service = ISSUED[credential.group(1)], credential.group(2), credential.group(3)
     for action, resource in wanted(account, region, service, environ, body):
-        may = allowed(account, role, action, resource, tags_of(account, region, resource))
+        may = allowed(account, role, action, resource, facts(account, region, environ, body, action, resource))
         note(role, action, may)
         if not may:
             return (f"User: arn:aws:sts::{account}:assumed-role/{role}/i-0 is not authorized to perform: {action} on "
@@ -86,8 +87,11 @@ def wanted(account, region, service, environ, body):
             action = OBJECT.get(method, method) + ("Version" if named else "")
             return [(f"s3:{action}", f"arn:aws:s3:::{bucket}/{urllib.parse.unquote(key)}")]
         if method == "POST" and "delete" in environ.get("QUERY_STRING", ""):
-            keys = re.findall(rb"<Key>([^<]+)</Key>", body)
-            return [("s3:DeleteObject", f"arn:aws:s3:::{bucket}/{k.decode()}") for k in keys]
+            # A version that is named has an action of its own here, too.
+            objects = re.findall(rb"<Object>(.*?)</Object>", body, re.DOTALL)
+            named = [(re.search(rb"<Key>([^<]+)</Key>", one), b"<VersionId>" in one) for one in objects]
+            return [(f"s3:DeleteObject{'Version' if version else ''}", f"arn:aws:s3:::{bucket}/{key.group(1).decode()}")
+                    for key, version in named]
         asked = set(urllib.parse.parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True))
         for part in asked & set(PARTS):
             verb = {"GET": "Get", "PUT": "Put", "DELETE": "Put"}[method]
@@ -192,12 +196,24 @@ def in_iam(account, operation, form):
     return asked + [("iam:PassRole", role)] if operation == "AddRoleToInstanceProfile" else asked
 
 
-def tags_of(account, region, resource):
-    """The tags of a resource of EC2, which policies make conditions of."""
+def facts(account, region, environ, body, action, resource):
+    """What conditions may ask about a request, as lists of values: the tags of a resource of EC2, the prefix of a list of objects,
+    the partition keys of a batch of items."""
+    from moto.dynamodb.models import dynamodb_backends
     from moto.ec2.models import ec2_backends
-    if not resource or not resource.startswith("arn:aws:ec2:"):
-        return {}
-    return dict(ec2_backends[account][region].tags.get(resource.rsplit("/", 1)[-1], {}))
+    known = {}
+    if resource and resource.startswith("arn:aws:ec2:"):
+        tags = ec2_backends[account][region].tags.get(resource.rsplit("/", 1)[-1], {})
+        known.update({f"aws:ResourceTag/{key}": [value] for key, value in tags.items()})
+    if action.startswith("s3:List"):
+        known["s3:prefix"] = urllib.parse.parse_qs(environ.get("QUERY_STRING", "")).get("prefix", [""])
+    if action == "dynamodb:BatchWriteItem":
+        name = resource.rsplit("/", 1)[-1]
+        table = dynamodb_backends[account][region].tables.get(name)
+        asked = [part for one in json.loads(body)["RequestItems"][name] for part in one.values()]
+        items = [part.get("Key") or part.get("Item") for part in asked]
+        known["dynamodb:LeadingKeys"] = [next(iter(item[table.hash_key_attr].values())) for item in items] if table else []
+    return known
 
 
 def secret_arn(account, region, given):
@@ -210,7 +226,7 @@ def secret_arn(account, region, given):
     return name if name.startswith("arn:") else f"arn:aws:secretsmanager:{region}:{account}:secret:{name}-000000"
 
 
-def allowed(account, role, action, resource, tags=None):
+def allowed(account, role, action, resource, known=None):
     """Whether some statement of the role allows it and none denies it."""
     from moto.iam.models import iam_backends
     found = [r for r in iam_backends[account]["aws"].roles.values() if r.name == role]
@@ -222,18 +238,28 @@ def allowed(account, role, action, resource, tags=None):
         for statement in listed(document["Statement"]):
             hit = (any(fnmatch.fnmatchcase(action.lower(), a.lower()) for a in listed(statement["Action"]))
                    and (resource is None or any(fnmatch.fnmatchcase(resource, r) for r in listed(statement["Resource"])))
-                   and (resource is None or tags is None or holds(statement, tags)))
+                   and (resource is None or known is None or holds(statement, known)))
             if hit and statement["Effect"] == "Deny":
                 return False
             allow = allow or hit
     return allow
 
 
-def holds(statement, tags):
-    """Whether a statement's conditions on tags hold."""
-    wished = statement.get("Condition", {}).get("StringEquals", {})
-    return all(tags.get(key.partition("/")[2]) in listed(value) for key, value in wished.items()
-               if key.startswith("aws:ResourceTag/"))
+# What the conditions begin with that are looked at.
+LOOKED_AT = ("aws:ResourceTag/", "s3:prefix", "dynamodb:LeadingKeys")
+
+
+def holds(statement, known):
+    """Whether those of a statement's conditions hold that are looked at."""
+    for operator, wished in statement.get("Condition", {}).items():
+        for key, patterns in wished.items():
+            if not key.startswith(LOOKED_AT):
+                continue
+            like = fnmatch.fnmatchcase if operator.endswith("StringLike") else lambda value, pattern: value == pattern
+            fits = [any(like(value, pattern) for pattern in listed(patterns)) for value in known.get(key, [])]
+            if not (all(fits) if operator.startswith("ForAllValues:") else any(fits)):
+                return False
+    return True
 
 
 def listed(one_or_many):

@@ -62,6 +62,56 @@ async fn a_role_may_do_what_its_policy_says_and_nothing_beside_it() {
     assert_eq!(missing().await.unwrap_err().code(), Some("AccessDenied"));
     allow(&aws, &format!("{put},{}", statement("s3:ListBucket", "arn:aws:s3:::pictures"))).await;
     assert_eq!(missing().await.unwrap_err().code(), Some("NoSuchKey"));
+
+    // Versions may be listed under a prefix only, and to delete one is another permission than to delete an object.
+    let of_a_prefix = r#"{"Effect":"Allow","Action":"s3:ListBucketVersions","Resource":"arn:aws:s3:::pictures","Condition":{"StringLike":{"s3:prefix":"images/*"}}}"#;
+    let delete = async |action: &str| {
+        let document = format!("{of_a_prefix},{}", statement(action, "arn:aws:s3:::pictures/images/*"));
+        allow(&aws, &document).await;
+        let object = aws_sdk_s3::types::ObjectIdentifier::builder().key("images/1").version_id("null").build().unwrap();
+        let objects = aws_sdk_s3::types::Delete::builder().objects(object).build().unwrap();
+        s3.delete_objects().bucket("pictures").delete(objects).send().await.map(drop)
+    };
+    assert_eq!(delete("s3:DeleteObject").await.unwrap_err().code(), Some("AccessDenied"));
+    let list = |prefix: &str| s3.list_object_versions().bucket("pictures").prefix(prefix).send();
+    assert_eq!(list("images/").await.unwrap().versions().len(), 1);
+    assert_eq!(list("").await.unwrap_err().code(), Some("AccessDenied"));
+    delete("s3:DeleteObjectVersion").await.unwrap();
+    assert_eq!(list("images/").await.unwrap().versions().len(), 0);
+}
+
+/// Who may remove items of some keys may not remove others in the same call.
+#[tokio::test]
+async fn keys_bind_whoever_writes_items_in_batches() {
+    use aws_sdk_dynamodb::types::{
+        AttributeDefinition, AttributeValue, BillingMode, DeleteRequest, KeySchemaElement, KeyType,
+        ScalarAttributeType, WriteRequest,
+    };
+    let aws = LocalAws::start().await.unwrap();
+    let all = aws.config("us-east-1");
+    let iam = aws_sdk_iam::Client::new(&all);
+    iam.create_role().role_name("worker").assume_role_policy_document(TRUST).send().await.unwrap();
+    let table =
+        aws_sdk_dynamodb::Client::new(&all).create_table().table_name("t").billing_mode(BillingMode::PayPerRequest);
+    let id =
+        AttributeDefinition::builder().attribute_name("id").attribute_type(ScalarAttributeType::S).build().unwrap();
+    let key = KeySchemaElement::builder().attribute_name("id").key_type(KeyType::Hash).build().unwrap();
+    table.attribute_definitions(id).key_schema(key).send().await.unwrap();
+    allow(
+        &aws,
+        r#"{"Effect":"Allow","Action":"dynamodb:BatchWriteItem","Resource":"*","Condition":{"ForAllValues:StringLike":{"dynamodb:LeadingKeys":["test-*"]}}}"#,
+    )
+    .await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws.config_as("worker", "us-east-1").await.unwrap());
+    let remove = async |ids: &[&str]| {
+        let one = |id: &&str| {
+            let delete = DeleteRequest::builder().key("id", AttributeValue::S((*id).to_owned())).build().unwrap();
+            WriteRequest::builder().delete_request(delete).build()
+        };
+        dynamodb.batch_write_item().request_items("t", ids.iter().map(one).collect()).send().await.map(drop)
+    };
+    remove(&["test-1", "test-2"]).await.unwrap();
+    assert_eq!(remove(&["test-1", "7"]).await.unwrap_err().code(), Some("AccessDeniedException"));
 }
 
 /// What EC2, Elastic Load Balancing and their like are asked by form fields is on resources, too; and a policy may ask for tags.
