@@ -359,6 +359,9 @@ pub struct IamPolicyArgs {
     /// Instead, what whoever starts the controller needs to take the roles that the specs name (spec.assumeRole).
     #[arg(long, conflicts_with_all = ["read_only", "account"])]
     pub caller: bool,
+    /// Instead, what `load-test` needs, and no more.
+    #[arg(long, conflicts_with_all = ["read_only", "caller"])]
+    pub load_test: bool,
     /// Only this one of the parts, from 1, that each fit into a managed policy.
     #[arg(long, value_name = "N", conflicts_with = "caller")]
     pub part: Option<usize>,

@@ -11,6 +11,8 @@ use crate::{
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
 
+pub mod load_test;
+
 /// What a statement is about.
 struct Scope<'a> {
     account: &'a str,
@@ -22,7 +24,19 @@ struct Scope<'a> {
     edge: (String, String),
 }
 
-impl Scope<'_> {
+impl<'a> Scope<'a> {
+    fn of(stack: &'a PolybotStack, account: &'a str) -> Self {
+        let names = names(stack, account);
+        Self {
+            account,
+            region: stack.spec.region.as_str(),
+            prefix: names.prefix(),
+            stack: stack.metadata.name.clone().unwrap_or_default(),
+            bucket: known_names(stack, account).bucket,
+            edge: edge_names(&names),
+        }
+    }
+
     /// ARNs of a service in the stack's region and account.
     fn arns(&self, service: &str, parts: &[&str]) -> Vec<String> {
         parts.iter().map(|part| format!("arn:aws:{service}:{}:{}:{part}", self.region, self.account)).collect()
@@ -59,16 +73,7 @@ pub fn parts(policy: &Value) -> Vec<Value> {
 
 /// The policy for a stack. `account` is that of the spec or of whoever asks; `*` where nobody knows.
 pub fn policy(stack: &PolybotStack, account: &str, read_only: bool) -> Value {
-    let names = names(stack, account);
-    let known = known_names(stack, account);
-    let scope = Scope {
-        account,
-        region: stack.spec.region.as_str(),
-        prefix: names.prefix(),
-        stack: stack.metadata.name.clone().unwrap_or_default(),
-        bucket: known.bucket,
-        edge: edge_names(&names),
-    };
+    let scope = Scope::of(stack, account);
     let mut statements = reads(&scope);
     if let Some(secret) = &stack.spec.telegram.token.secret {
         let arn = if secret.starts_with("arn:") {

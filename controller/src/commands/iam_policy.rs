@@ -3,7 +3,7 @@
 use super::{out, stacks, title, warn};
 use crate::{
     cli::IamPolicyArgs,
-    permissions::{parts, policy, to_take_roles},
+    permissions::{load_test, parts, policy, to_take_roles},
 };
 use anyhow::bail;
 use std::process::ExitCode;
@@ -19,7 +19,8 @@ pub(super) fn run(args: &IamPolicyArgs) -> anyhow::Result<ExitCode> {
     }
     for stack in stacks {
         let account = args.account.as_ref().or(stack.spec.account_id.as_ref()).map_or("*", String::as_str);
-        let whole = policy(&stack, account, args.read_only);
+        let whole =
+            if args.load_test { load_test::policy(&stack, account) } else { policy(&stack, account, args.read_only) };
         let parts = parts(&whole);
         let shown = match args.part {
             None => &whole,

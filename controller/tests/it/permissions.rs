@@ -16,20 +16,13 @@ const SPARE: [&str; 4] = ["Explain", "Preflight", "ServiceLinkedRoles", "Lease"]
 
 /// A connection that acts as a role with this policy.
 async fn connect_with(world: &World, stack: PolybotStack, role: &str, policy: &Value) -> Connection {
-    give(world, role, policy).await;
+    world.give(role, policy).await;
     let config = world.aws.config_as(role, stack.spec.region.as_str()).await.unwrap();
     Connection::with_config(Arc::new(stack), &config).await.unwrap()
 }
 
-async fn give(world: &World, role: &str, policy: &Value) {
-    let iam = aws_sdk_iam::Client::new(&world.aws.config("us-east-1"));
-    // It may be there from before.
-    let _ = iam.create_role().role_name(role).assume_role_policy_document("{}").send().await;
-    iam.put_role_policy().role_name(role).policy_name("all").policy_document(policy.to_string()).send().await.unwrap();
-}
-
 /// A policy without one statement.
-fn without(policy: &Value, sid: &str) -> Value {
+pub fn without(policy: &Value, sid: &str) -> Value {
     let mut policy = policy.clone();
     policy["Statement"].as_array_mut().unwrap().retain(|s| s["Sid"] != sid);
     policy
@@ -98,7 +91,7 @@ async fn drift_needs_every_statement_of_the_reading_policy_and_no_other() {
     let stack = Synced::new().await;
     let read = policy(&local_spec(), ACCOUNT, true);
     let drift = async |policy: &Value| {
-        give(&stack.world, "reader", policy).await;
+        stack.world.give("reader", policy).await;
         let env = stack.world.aws.env_as("reader").await.unwrap();
         let output = stack.command(&["drift"]).envs(env).output().await.unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
@@ -119,7 +112,7 @@ async fn drift_needs_every_statement_of_the_reading_policy_and_no_other() {
     assert_eq!(drift(&without(&read, "Explain")).await.0, Some(0));
 
     // Without a token the webhook and the secret cannot be checked; everything else is.
-    give(&stack.world, "reader", &read).await;
+    stack.world.give("reader", &read).await;
     let env = stack.world.aws.env_as("reader").await.unwrap();
     let output = stack.command(&["drift"]).envs(env).env_remove("TELEGRAM_TOKEN").output().await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -66,6 +66,20 @@ impl World {
         Connection::with_config(Arc::new(stack), &config).await.unwrap()
     }
 
+    /// Gives a role this policy, and no other. The role is made if need be.
+    pub async fn give(&self, role: &str, policy: &serde_json::Value) {
+        let iam = aws_sdk_iam::Client::new(&self.aws.config("us-east-1"));
+        // It may be there from before.
+        let _ = iam.create_role().role_name(role).assume_role_policy_document("{}").send().await;
+        iam.put_role_policy()
+            .role_name(role)
+            .policy_name("all")
+            .policy_document(policy.to_string())
+            .send()
+            .await
+            .unwrap();
+    }
+
     /// A stack with images in its registry, converged as far as it can be without a Telegram.
     pub async fn converged(&self, stack: PolybotStack) -> Connection {
         let connection = self.connect(stack).await;
