@@ -124,6 +124,7 @@ impl Job<'_> {
         command.envs(self.stack.world.aws.env()).env_remove("TELEGRAM_TOKEN").env("PATH", path);
         command.env("GITHUB_OUTPUT", &output).env("GITHUB_STEP_SUMMARY", folder.join("summary.md"));
         command.env("GITHUB_API_URL", &self.github).env("GITHUB_REPOSITORY", "o/r");
+        command.env("GITHUB_RUN_ID", "77").env("GITHUB_RUN_ATTEMPT", "2");
         for (name, value) in step["env"].as_object().into_iter().flatten() {
             command.env(name, self.value(value.as_str().unwrap()));
         }
@@ -289,13 +290,19 @@ fn stub(folder: &Path, name: &str, script: &str) {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+/// How many of the calls begin so.
+fn calls_of(calls: &str, begin: &str) -> usize {
+    calls.lines().filter(|call| call.starts_with(begin)).count()
+}
+
 #[tokio::test]
-async fn images_are_built_pushed_scanned_and_then_proposed_in_a_spec() {
+async fn images_are_built_pushed_scanned_tagged_and_then_proposed_in_a_spec() {
     let stack = Synced::new().await;
     let folder = stack.folder.path();
     let aws = |scan: &str, critical: &str| {
         format!(
-            "case \"$*\" in *get-caller*) echo 123456789012;; *imageScanStatus*) echo {scan};; *findings*) echo {critical};; esac"
+            "case \"$*\" in *get-caller*) echo 123456789012;; *imageScanStatus*) echo {scan};; *findings*) echo {critical};; \
+             *batch-get-image*) echo '{{\"the\": \"manifest\"}}';; esac"
         )
     };
     stub(folder, "gh", "");
@@ -309,21 +316,38 @@ async fn images_are_built_pushed_scanned_and_then_proposed_in_a_spec() {
     };
     let job = || Job { stack: &stack, github: String::new(), commit: "main", outputs: outputs() };
     let bases = "on gcr.io/distroless/cc-debian12:nonroot@sha256:0123 and docker.io/library/rust:1.95-slim-bookworm@sha256:0123";
-    let scans =
-        [("COMPLETE", "None", true), ("COMPLETE", "0", true), ("COMPLETE", "2", false), ("FAILED", "None", false)];
+    let scans = [
+        ("COMPLETE", "2", false),
+        ("FAILED", "None", false),
+        ("COMPLETE", "None", true),
+        ("COMPLETE", "0", true),
+        ("UNSUPPORTED_IMAGE", "None", true),
+    ];
+    let calls = || std::fs::read_to_string(folder.join("calls")).unwrap_or_default();
+    let tagged = "aws ecr put-image --repository-name talo-local-yolo5 --image-tag v1.5.0 --image-manifest {\"the\": \"manifest\"}";
     for (scan, critical, well) in scans {
         stub(folder, "aws", &aws(scan, critical));
-        let (ended, said) = job().run("images", "images", &["Bases", "Build", "Push", "Scan"]).await;
+        let before = calls_of(&calls(), tagged);
+        let (ended, said) = job().run("images", "images", &["Bases", "Build", "Push", "Scan", "Tag"]).await;
         assert_eq!(ended, well, "{said}");
         assert!(said.contains(bases), "{said}");
+        // No spec sees the image before its verdict; what cannot be scanned is told.
+        assert_eq!(calls_of(&calls(), tagged) > before, well, "{}", calls());
+        assert_eq!(said.contains("::warning::"), scan == "UNSUPPORTED_IMAGE", "{said}");
     }
-    let (well, said) = job().run("release", "image", &["Bases", "Build", "Push"]).await;
+    let (well, said) = job().run("release", "images", &["Bases", "Build", "Push"]).await;
     assert!(well && said.contains(bases), "{said}");
-    let calls = std::fs::read_to_string(folder.join("calls")).unwrap();
-    let pushed = "docker push 123456789012.dkr.ecr.us-east-1.amazonaws.com/talo-local-yolo5:v1.5.0";
-    assert!(calls.contains(pushed), "{calls}");
-    assert!(calls.contains("docker push ghcr.io/lovelace/polybot-controller:v1.5.0"), "{calls}");
+    let calls = calls();
+    let registry = "docker push 123456789012.dkr.ecr.us-east-1.amazonaws.com/talo-local-yolo5";
+    assert_eq!(calls_of(&calls, &format!("{registry}:scan-77-2")), calls_of(&calls, registry), "{calls}");
+    assert_eq!(calls_of(&calls, registry), scans.len(), "{calls}");
+    for image in ["polybot-controller", "polybot", "yolo5"] {
+        assert_eq!(calls_of(&calls, &format!("docker push ghcr.io/lovelace/{image}:v1.5.0")), 1, "{calls}");
+    }
+    // The weights are in no image that everybody may have.
     assert!(calls.contains("make images TARGETS=yolo5 VERSION=v1.5.0 MODEL=yolo5/model"), "{calls}");
+    let released = calls.lines().find(|call| call.starts_with("make images TARGETS=controller")).unwrap();
+    assert_eq!(released, "make images TARGETS=controller polybot yolo5 VERSION=v1.5.0");
 
     // The proposal: one commit with nothing but the two tags.
     let git = async |args: &[&str]| {
