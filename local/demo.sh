@@ -65,7 +65,9 @@ cat "$work/telegram.out"
 hands() { printf '\033[2m$ hands %s\033[0m\n' "$*"; local/.venv/bin/python local/aws/hands.py "$@"; }
 
 spec=$work/local.yaml
-sed "s|^  telegram:|  telegram:\n    apiUrl: $TELEGRAM_API_URL|" specs/local.yaml >"$spec"
+# The fleet follows what waits in the queue: a laptop has no CPU of its own for each instance.
+sed -e "s|^  telegram:|  telegram:\n    apiUrl: $TELEGRAM_API_URL|" \
+  -e "s|scaling: { cpu: .*|scaling: { backlog: { latencyTarget: 10s, secondsPerMessage: 1 } }|" specs/local.yaml >"$spec"
 
 say "The spec is checked before anything is asked of AWS"
 run controller validate -f "$spec"
@@ -86,7 +88,7 @@ say "A second plan has nothing to do"
 tell controller plan -f "$spec"
 
 if [ -z "${LESS:-}" ]; then
-  say "Two bots behind a load balancer, and a detector, on what the stack made; each with its role's permissions and no more"
+  say "Two bots behind a load balancer, and a detector for each instance of its group, on what the stack made; each with its role's permissions and no more"
   model=$(yolo5/tools/model.sh)
   # A service with the environment and the credentials that its instances would have.
   service() {
@@ -110,12 +112,15 @@ for name, key in (("ACCESS_KEY_ID", "AccessKeyId"), ("SECRET_ACCESS_KEY", "Secre
     service "bot$i" polybot env "POLYBOT_LISTEN=127.0.0.1:${ports[$i]}" "${real[@]}" polybot "${mode[@]}"
     ready "bot$i" "polybot serves"
   done
-  service detector yolo5 env "YOLO5_LISTEN=127.0.0.1:$(free_port)" "YOLO5_MODEL=$model" yolo5 worker
+  # From here on an instance of the detector is a process, which has real seconds to come up and to leave: a logical minute a second.
+  curl -sf -o "$work/switches" -d '{"clock_rate": 60, "health_patience": 3600, "real_workers": true, "tracking": true}' \
+    "$AWS_ENDPOINT_URL/_local/switch"
+  service detector yolo5 env YOLO5_LISTEN=127.0.0.1:0 "YOLO5_MODEL=$model" local-fleet --group talo-local-yolo5 -- yolo5 worker
   ready detector "ready for jobs"
   start front local-front --host local-polybot.int-devops.click \
     --to "http://127.0.0.1:${ports[0]}" --to "http://127.0.0.1:${ports[1]}"
   ready front "ready https"
-  echo "two bots, one detector, and TLS on $(cut -d' ' -f2 "$work/front.out") with the stack's own certificate"
+  echo "two bots, a detector for each instance (3 at most), and TLS on $(cut -d' ' -f2 "$work/front.out") with the stack's own certificate"
 
   if [ -n "$real_token" ]; then
     say "Your bot answers in Telegram now: send it a photo (KEEP=1 leaves it running)"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole system in the background, for daily work: `up.sh up` starts what `make demo` starts, `up.sh down` ends it.
-# `. local/.up/env` makes the controller of another shell see its AWS; its spec is local/.up/local.yaml.
+# `. local/.up/env` makes the controller of another shell see its AWS; its spec is local/.up/local.yaml. `controller load-test` then
+# makes the detector's group grow, and with it processes; they go again when nothing waits any more.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 here=local/.up
@@ -13,7 +14,8 @@ case ${1:-} in
     UP=1 TELEGRAM_PORT=${TELEGRAM_PORT:-8081} setsid bash local/demo.sh >"$here/log" 2>&1 </dev/null &
     echo $! >"$here/pid"
     # It says so when everything serves; its output until then tells what goes on.
-    tail -n +1 -f --pid="$!" "$here/log" | sed '/Left running/q'
+    # (Not a pipe: tail, which nobody reads then any more, would fail it.)
+    sed '/Left running/q' < <(tail -n +1 -f --pid="$!" "$here/log")
     running || { echo "error: it did not start; see $here/log" >&2; exit 1; }
     echo "logs: $here/log; another shell: . $here/env; make down ends it"
     ;;

@@ -335,6 +335,7 @@ def fleet():
     groups = [g for account in autoscaling_backends.values() for b in account.values() for g in b.autoscaling_groups.values()]
     return {g.name: {
         "desired": g.desired_capacity, "min": g.min_size, "max": g.max_size, "version": stored(g),
+        "hooks": {h.lifecycle_transition: h.name for h in g.autoscaling_backend.describe_lifecycle_hooks(g.name)},
         "refreshes": [{"status": r["Status"], "to": r["to"], "why": r.get("StatusReason")} for r in g.refreshes],
         "instances": [{"id": s.instance_id, "version": s.version, "state": s.lifecycle_state, "healthy": s.healthy,
                        "protected": bool(s.protected_from_scale_in)} for s in g.instance_states],

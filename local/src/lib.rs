@@ -3,6 +3,7 @@
 pub mod aws;
 pub mod chaos;
 mod cut;
+pub mod fleet;
 pub mod front;
 pub mod kube;
 pub mod python;
