@@ -1,16 +1,18 @@
 //! Everything goes wrong at once, by a schedule that follows from a seed: calls to AWS and Telegram are delayed, lost, throttled,
-//! failed and garbled, and our own processes are killed, never the stand-ins. At the end nothing is lost, every prediction is
-//! answered once, and only what BOT.md names is there twice.
+//! failed and garbled, our own processes are killed, never the stand-ins, and the detector's instances are terminated by their group
+//! and taken back by EC2. At the end nothing is lost, every prediction is answered once, and only what BOT.md names is there twice.
 //!
 //! A minute of it runs with the other tests; `make chaos` runs ten. `CHAOS_SEED` repeats a run, as far as time allows.
 
 use super::{
     pictures::{plain, sample},
+    service::resident,
     setting::{Shape, System},
 };
 use bytes::Bytes;
 use local::{
     chaos::{Chaos, Voice},
+    fleet::Fleet,
     telegram::{Message, User},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -21,7 +23,7 @@ use std::{
 
 const RED: [u8; 3] = [220, 30, 30];
 const USERS: i64 = 6;
-const WORKERS: usize = 2;
+const WORKERS: i32 = 2;
 /// Bots handle so many messages of each queue at once: what a kill may interrupt, beside each chat's update.
 const AT_ONCE: u64 = 8;
 
@@ -99,11 +101,13 @@ async fn chaos_loses_nothing() {
     let aws = Chaos::start(system.aws.endpoint(), Voice::Aws, plan.seed).await.unwrap();
     let telegram = Chaos::start(&system.telegram.url(), Voice::Telegram, plan.seed + 1).await.unwrap();
     let flags = ["--lease", "3000", "--patience", "10000"];
-    system.start_through(WORKERS, &flags, aws.url(), telegram.url()).await;
+    system.start_through(0, &flags, aws.url(), telegram.url()).await;
+    let fleet = system.fleet(WORKERS, aws.url()).await;
     let users: Vec<User> = (1..=USERS).map(|id| system.telegram.user(id, "Ada")).collect();
 
     let end = Instant::now() + plan.traffic;
-    let (wishes, (kills, memory)) = tokio::join!(traffic(&plan, &users, end), kill(&plan, &system, end));
+    let (wishes, (harm, memory)) = tokio::join!(traffic(&plan, &users, end), harm(&plan, &system, &fleet, end));
+    let kills = harm.kills;
 
     // The storm is over; what it left behind is cleared up without anybody's hand.
     aws.calm();
@@ -128,16 +132,17 @@ async fn chaos_loses_nothing() {
     }
     let hidden: u64 = [&aws, &telegram].iter().flat_map(|chaos| chaos.hidden().into_values()).sum();
     let doubled: usize = sums.values().map(|(_, doubled)| doubled).sum();
-    eprintln!("(asked, doubled): {sums:?}; {kills} kills, {hidden} calls acted without an answer");
+    eprintln!("(asked, doubled): {sums:?}; {harm:?}, {hidden} calls acted without an answer");
     eprintln!("AWS: {:?}\nTelegram: {:?}", aws.struck(), telegram.struck());
     // Each has a cause: a process that died between a send and its record, or an answer that was lost on its way.
     assert!(doubled as u64 <= kills * AT_ONCE + hidden, "{doubled} doubled answers");
-    assert!(kills > 0 && wishes.len() > 10, "nothing happened");
+    assert!(kills > 0 && harm.drained > 0 && harm.taken_back > 0 && wishes.len() > 10, "{harm:?}");
     for (name, samples) in &memory {
         eprintln!("memory of {name} in MiB: {samples:?}");
     }
     flat(&memory);
     system.stop().await;
+    assert!(fleet.stop().await.unwrap(), "a detector did not end in order");
     let left: Vec<_> = std::fs::read_dir(system.temporary.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
 }
@@ -152,7 +157,7 @@ async fn traffic(plan: &Plan, users: &[User], end: Instant) -> Vec<Wish> {
         let user = &users[at];
         let mut words = None;
         // The first ones are predictions: a detector takes most of its memory with the first picture it looks at.
-        let kind = if wishes.len() < WORKERS { 0 } else { random.random_range(0..8) };
+        let kind = if wishes.len() < 2 { 0 } else { random.random_range(0..8) };
         let (owed, message) = match kind {
             0 | 1 => {
                 let photo = samples[random.random_range(0..samples.len())].clone();
@@ -174,25 +179,71 @@ async fn traffic(plan: &Plan, users: &[User], end: Instant) -> Vec<Wish> {
     wishes
 }
 
-/// Kills one process after the other; how many, and what memory each held meanwhile.
-async fn kill(plan: &Plan, system: &System, end: Instant) -> (u64, BTreeMap<String, Vec<u64>>) {
+/// What befell our processes and their instances.
+#[derive(Debug, Default)]
+struct Harm {
+    kills: u64,
+    /// Detectors whose group took them away.
+    drained: u64,
+    /// Detectors on spot instances that EC2 took back, after a notice.
+    taken_back: u64,
+}
+
+/// Harms one after the other; what it did, and what memory each service held meanwhile.
+async fn harm(plan: &Plan, system: &System, fleet: &Fleet, end: Instant) -> (Harm, BTreeMap<String, Vec<u64>>) {
     let mut random = StdRng::seed_from_u64(plan.seed + 3);
-    let services: Vec<_> = system.bots.iter().chain(&system.workers).collect();
+    let (autoscaling, ec2) = (system.autoscaling(), aws_sdk_ec2::Client::new(&system.aws.config("us-east-1")));
     let mut memory: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    let mut kills = 0;
+    let mut harm = Harm::default();
+    let mut noticed: Option<String> = None;
     let mut next = Instant::now() + plan.kills;
-    while Instant::now() < end {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        for service in &services {
-            memory.entry(service.name.clone()).or_default().extend(service.memory());
+    for turn in 0.. {
+        while Instant::now() < next.min(end) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            for bot in &system.bots {
+                memory.entry(bot.name.clone()).or_default().extend(bot.memory());
+            }
+            memory
+                .entry("detector".to_owned())
+                .or_default()
+                .extend(fleet.processes().into_values().filter_map(resident));
         }
-        if Instant::now() >= next {
-            next += plan.kills;
-            services[random.random_range(0..services.len())].kill().await;
-            kills += 1;
+        if Instant::now() >= end {
+            break;
+        }
+        next += plan.kills;
+        // An instance that has got its notice goes before another one does.
+        if let Some(instance) = noticed.take() {
+            ec2.terminate_instances().instance_ids(instance).send().await.unwrap();
+            harm.taken_back += 1;
+        }
+        let detectors: Vec<_> = fleet.processes().into_iter().collect();
+        let any = (!detectors.is_empty()).then(|| &detectors[random.random_range(0..detectors.len())]);
+        match (turn % 4, any) {
+            (1, Some((instance, _))) => {
+                let leave = autoscaling.terminate_instance_in_auto_scaling_group().instance_id(instance);
+                leave.should_decrement_desired_capacity(false).send().await.unwrap();
+                harm.drained += 1;
+            }
+            (3, Some((instance, _))) => {
+                system.aws.switch("spot_interrupted", serde_json::json!([instance])).await.unwrap();
+                noticed = Some(instance.clone());
+            }
+            (0, Some((_, process))) => {
+                kill(*process).await;
+                harm.kills += 1;
+            }
+            _ => {
+                system.bots[random.random_range(0..system.bots.len())].kill().await;
+                harm.kills += 1;
+            }
         }
     }
-    (kills, memory)
+    (harm, memory)
+}
+
+async fn kill(process: u32) {
+    tokio::process::Command::new("kill").args(["-KILL", &process.to_string()]).status().await.unwrap();
 }
 
 /// No service grows: the most that one of its processes takes in the last third is not much more than the most before it. By

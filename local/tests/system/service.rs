@@ -59,9 +59,7 @@ impl Service {
 
     /// The memory that it holds now, in MiB; none while it starts.
     pub fn memory(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", (*self.process.borrow())?)).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
+        resident((*self.process.borrow())?)
     }
 
     /// Its metrics.
@@ -69,6 +67,13 @@ impl Service {
         let answer = reqwest::get(format!("{}/metrics", self.url)).await.unwrap();
         answer.text().await.unwrap()
     }
+}
+
+/// The memory that a process holds now, in MiB.
+pub fn resident(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
 }
 
 async fn keep(

@@ -4,10 +4,16 @@ use super::service::{Service, program};
 use aws_sdk_sqs::types::QueueAttributeName;
 use local::{
     aws::LocalAws,
+    fleet::Fleet,
     front::{Front, serve},
     telegram::{LocalTelegram, Options},
 };
-use std::{net::IpAddr, path::PathBuf, process::Output, time::Duration};
+use std::{
+    net::IpAddr,
+    path::PathBuf,
+    process::{Output, Stdio},
+    time::Duration,
+};
 use tempfile::TempDir;
 use tokio::{process::Command, task::AbortHandle};
 
@@ -15,6 +21,9 @@ use tokio::{process::Command, task::AbortHandle};
 pub const SOON: Duration = Duration::from_mins(2);
 /// Host name of the stack in `specs/local.yaml`.
 const HOST: &str = "local-polybot.int-devops.click";
+
+/// The detector's scaling group.
+pub const GROUP: &str = "talo-local-yolo5";
 
 /// Everything that runs.
 pub struct System {
@@ -82,7 +91,8 @@ impl System {
         std::fs::write(self.spec(), spec.replace(from, to)).unwrap();
     }
 
-    fn spec(&self) -> PathBuf {
+    /// The spec's file.
+    pub fn spec(&self) -> PathBuf {
         self.folder.path().join("local.yaml")
     }
 
@@ -132,9 +142,8 @@ impl System {
 
     /// The same, with AWS and Telegram behind other addresses.
     pub async fn start_through(&mut self, workers: usize, flags: &[&str], aws: &str, telegram: &str) {
-        let model = tokio::task::spawn_blocking(model).await.unwrap();
         let bot = self.environment("polybot", aws, telegram).await;
-        let detector = self.environment("yolo5", aws, telegram).await;
+        let detector = self.detector(aws).await;
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
         for number in 0..2 {
             let (listen, env, flags) = (format!("{}:{}", self.address, 9000 + number), bot.clone(), flags.clone());
@@ -148,13 +157,12 @@ impl System {
             self.bots.push(service.await);
         }
         for number in 0..workers {
-            let (listen, env, model) = (format!("{}:{}", self.address, 9100 + number), detector.clone(), model.clone());
+            let (listen, detector) = (format!("{}:{}", self.address, 9100 + number), detector.clone());
             let at = listen.clone();
             let name = format!("detector {number}");
             let service = Service::start(&name, format!("http://{listen}/healthz"), move || {
-                let mut command = Command::new(program("yolo5"));
-                command.args(["worker", "--tuning", "off"]).env_clear().envs(env.clone());
-                command.env("YOLO5_LISTEN", &at).env("YOLO5_MODEL", &model);
+                let mut command = detector.command(program("yolo5"));
+                command.args(Detector::ARGUMENTS).env("YOLO5_LISTEN", &at);
                 command
             });
             self.workers.push(service.await);
@@ -167,6 +175,35 @@ impl System {
         };
         let (_, server) = serve(front).await.unwrap();
         self.front = Some(tokio::spawn(server).abort_handle());
+    }
+
+    /// A detector's environment.
+    pub async fn detector(&self, aws: &str) -> Detector {
+        let mut env = self.environment("yolo5", aws, &self.telegram.url()).await;
+        let model = tokio::task::spawn_blocking(model).await.unwrap();
+        env.push(("YOLO5_MODEL".into(), model.to_string_lossy().into_owned()));
+        env.push(("YOLO5_LISTEN".into(), "127.0.0.1:0".into()));
+        Detector { env }
+    }
+
+    /// From now on processes stand for the instances of the detector's group, which has so many; they find AWS at this address.
+    pub async fn fleet(&self, size: i32, aws: &str) -> Fleet {
+        // What takes a process seconds is not to be too late in logical time.
+        self.aws.switch("clock_rate", 60.into()).await.unwrap();
+        self.aws.switch("real_workers", true.into()).await.unwrap();
+        let resize = self.autoscaling().set_desired_capacity().auto_scaling_group_name(GROUP);
+        resize.desired_capacity(size).send().await.unwrap();
+        let detector = self.detector(aws).await;
+        Fleet::start(self.aws.endpoint(), GROUP, 4, move || {
+            let mut command = detector.command(program("yolo5"));
+            command.args(Detector::ARGUMENTS).stdin(Stdio::null()).stdout(Stdio::null());
+            command
+        })
+    }
+
+    /// A client of the groups that may do everything.
+    pub fn autoscaling(&self) -> aws_sdk_autoscaling::Client {
+        aws_sdk_autoscaling::Client::new(&self.aws.config("us-east-1"))
     }
 
     /// Tells every service to end, and waits until it has.
@@ -207,6 +244,23 @@ impl System {
         };
         let done = tokio::time::timeout(SOON, empty).await;
         assert!(done.is_ok(), "still waiting: {left:?}");
+    }
+}
+
+/// What a detector has in its environment.
+#[derive(Clone)]
+pub struct Detector {
+    env: Vec<(String, String)>,
+}
+
+impl Detector {
+    pub const ARGUMENTS: [&str; 3] = ["worker", "--tuning", "off"];
+
+    /// A program with nothing else in its environment.
+    pub fn command(&self, program: PathBuf) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
+        command
     }
 }
 
