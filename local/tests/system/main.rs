@@ -7,6 +7,7 @@
 #![expect(clippy::cast_precision_loss, reason = "counts and seconds of a test")]
 
 mod chaos;
+mod fleet;
 mod load;
 mod pictures;
 mod rotation;
