@@ -3,7 +3,8 @@
 //! It spares two controllers from tripping over each other; nothing depends on it for being right, since every pass starts
 //! from what AWS has. It ends by itself, so there is no command to unlock: a holder that stops beating for the time to live
 //! is succeeded. Whoever waits judges that by its own clock, watching whether the beat moves; only a lease whose stated end
-//! lies more than one time to live in the past is taken at once, so clocks that differ by less than that do no harm.
+//! lies more than one time to live in the past is taken at once, so clocks that differ by less than that do no harm. The time
+//! to live is the holder's where that is the longer one: it beats at a pace of its own.
 
 use crate::{
     aws::{Aws, Error, Result},
@@ -28,6 +29,8 @@ pub struct Record {
     pub fence: u64,
     /// Counts the signs of life.
     pub beat: u64,
+    /// How many seconds it lasts without a sign of life.
+    pub lasts: i64,
     /// When it ends if no further sign of life comes, in seconds since 1970, by the holder's clock.
     pub ends: i64,
 }
@@ -72,7 +75,12 @@ impl Terms {
 
     fn record(&self, fence: u64, beat: u64, now: i64) -> Record {
         let lasts = i64::try_from(self.time_to_live.as_secs()).unwrap_or(i64::MAX);
-        Record { owner: self.owner.clone(), fence, beat, ends: now.saturating_add(lasts) }
+        Record { owner: self.owner.clone(), fence, beat, lasts, ends: now.saturating_add(lasts) }
+    }
+
+    /// How long another's lease has to be silent before it is taken over.
+    fn patience(&self, other: &Record) -> Duration {
+        self.time_to_live.max(Duration::from_secs(other.lasts.try_into().unwrap_or(0)))
     }
 }
 
@@ -97,9 +105,10 @@ impl<S: Store> Lease<S> {
                 None => true,
                 Some(record) => {
                     let now = store.now();
-                    let lasts = i64::try_from(terms.time_to_live.as_secs()).unwrap_or(i64::MAX);
+                    let patience = terms.patience(record);
+                    let lasts = i64::try_from(patience.as_secs()).unwrap_or(i64::MAX);
                     let still = match &watched {
-                        Some((before, since)) if before == record => since.elapsed() > terms.time_to_live,
+                        Some((before, since)) if before == record => since.elapsed() > patience,
                         _ => {
                             let other = watched.as_ref().is_none_or(|(before, _)| before.owner != record.owner);
                             if other && !record.owner.is_empty() {
@@ -173,7 +182,7 @@ impl<S: Store> Lease<S> {
         if let Ok(beat) = (&mut self.beating).await
             && !self.lost.is_asked()
         {
-            let free = Record { owner: String::new(), fence: self.fence, beat: beat + 1, ends: 0 };
+            let free = Record { owner: String::new(), fence: self.fence, beat: beat + 1, lasts: 0, ends: 0 };
             // Otherwise it ends by itself.
             drop(self.store.write(&self.name, Some((self.fence, beat)), &free).await);
         }
@@ -257,6 +266,7 @@ impl Store for Table {
             owner: item.get("owner").and_then(|v| v.as_s().ok()).cloned().unwrap_or_default(),
             fence: number(&item, "fence"),
             beat: number(&item, "beat"),
+            lasts: number(&item, "lasts"),
             ends: number(&item, "ends"),
         }))
     }
@@ -271,6 +281,7 @@ impl Store for Table {
             .item("owner", AttributeValue::S(record.owner.clone()))
             .item("fence", n(&record.fence))
             .item("beat", n(&record.beat))
+            .item("lasts", n(&record.lasts))
             .item("ends", n(&record.ends));
         call = match seen {
             None => call.condition_expression("attribute_not_exists(#n)").expression_attribute_names("#n", "name"),
@@ -416,6 +427,20 @@ mod tests {
         let second = second.await.unwrap();
         assert!(begun.elapsed() <= Duration::from_secs(2));
         assert_eq!(second.fence(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_holder_that_beats_more_slowly_is_given_its_own_time() {
+        let store = Arc::new(Memory::default());
+        let slow = Lease::take(store.clone(), "s", &terms("slow"), |_| ()).await.unwrap();
+        let hasty = Terms { time_to_live: Duration::from_secs(6), ..terms("hasty") };
+        let begun = Instant::now();
+        let taken = Lease::take(store.clone(), "s", &hasty, |_| ());
+        // It beats every 15 s.
+        tokio::time::timeout(Duration::from_mins(10), taken).await.expect_err("a living holder is not robbed");
+        drop(slow);
+        let _taken = Lease::take(store.clone(), "s", &hasty, |_| ()).await.unwrap();
+        assert!(begun.elapsed() > Duration::from_secs(660), "nor one that may only be late: {:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

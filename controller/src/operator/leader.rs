@@ -50,11 +50,13 @@ fn failed(message: String) -> Error {
 fn record(lease: &Lease) -> Record {
     let spec = lease.spec.clone().unwrap_or_default();
     let renewed = spec.renew_time.map_or(0, |t| t.0.as_second());
+    let lasts = i64::from(spec.lease_duration_seconds.unwrap_or(0));
     Record {
         owner: spec.holder_identity.unwrap_or_default(),
         fence: spec.lease_transitions.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
         beat: lease.annotations().get(BEAT).and_then(|b| b.parse().ok()).unwrap_or(0),
-        ends: renewed + i64::from(spec.lease_duration_seconds.unwrap_or(0)),
+        lasts,
+        ends: renewed + lasts,
     }
 }
 
@@ -83,7 +85,8 @@ impl Store for Leases {
             },
             spec: Some(LeaseSpec {
                 holder_identity: (!new.owner.is_empty()).then(|| new.owner.clone()),
-                lease_duration_seconds: i32::try_from(self.time_to_live.as_secs().max(1)).ok(),
+                // The API takes no lease of 0 s.
+                lease_duration_seconds: i32::try_from(new.lasts.max(1)).ok(),
                 lease_transitions: i32::try_from(new.fence).ok(),
                 acquire_time: acquired.or_else(|| Some(now.clone())),
                 renew_time: Some(now),
