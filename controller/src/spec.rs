@@ -1,5 +1,9 @@
 //! The spec: one set of types for YAML files and for the Kubernetes custom resource. Every field's documentation becomes the
 //! description that editors and `kubectl explain` show.
+//!
+//! A field that nobody knows is refused by the schemas, not by the types: [`load`] tells of it in a file, an API server in an
+//! object. What comes out of a cluster may have fields that a newer CRD has filled in, before this program is replaced by the one
+//! that knows them.
 
 pub mod check;
 pub mod edit;
@@ -32,6 +36,8 @@ use std::collections::BTreeMap;
     derive = "PartialEq",
     validation = Rule::new("self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')")
         .message("a stack's name has at most 63 characters and no dots"),
+    validation = Rule::new("!has(oldSelf.spec.accountId) || has(self.spec.accountId)")
+        .message("accountId cannot be taken away: a stack stays where it is; make a new one"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.region"),
@@ -39,7 +45,8 @@ use std::collections::BTreeMap;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     doc = "One Polybot stack in one region of one AWS account."
 )]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct PolybotStackSpec {
     /// First part of every AWS name: names are {prefix}-{environment}-{component}. Lower-case letters, digits, dashes.
     #[schemars(length(min = 1, max = 20))]
@@ -131,7 +138,8 @@ pub struct PolybotStackSpec {
 
 /// A role to act as.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct AssumeRole {
     /// Its ARN.
     #[schemars(length(max = 2048))]
@@ -146,7 +154,8 @@ pub struct AssumeRole {
 
 /// How the operator treats a stack.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Cluster {
     /// What the operator may do.
     #[serde(default)]
@@ -194,7 +203,8 @@ pub enum DeletionPolicy {
 
 /// The network: a VPC with a public /24 subnet in each zone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Network {
     /// The VPC's IPv4 block, /16 to /23 (a /24 for each zone must fit).
     #[serde(default = "network_cidr")]
@@ -223,9 +233,11 @@ impl Default for Network {
 
 /// Name and certificate of the bot's address.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "self.name == self.hostedZone || self.name.endsWith('.' + self.hostedZone)", "message": "name has to be within hostedZone"},
+    // Either may end with a dot, as names in DNS do.
+    {"rule": "('.' + self.name + '.').replace('..', '.').endsWith(('.' + self.hostedZone + '.').replace('..', '.'))", "message": "name has to be within hostedZone"},
 ]))]
 pub struct Domain {
     /// A public hosted zone of Route 53 that exists, such as `example.com`.
@@ -241,7 +253,8 @@ pub struct Domain {
 
 /// Where the certificate comes from: `selfSigned` (the default) or `arn`, not both.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "!(has(self.selfSigned) && has(self.arn))", "message": "either selfSigned or arn"},
 ]))]
@@ -256,7 +269,8 @@ pub struct CertificateSource {
 
 /// Subject and life of the self-signed certificate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "self.renewBeforeDays < self.validDays", "message": "renewBeforeDays has to be less than validDays"},
 ]))]
@@ -305,7 +319,8 @@ impl Default for SelfSigned {
 
 /// The bot's side of Telegram.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Telegram {
     /// Where the bot's token is; never the token itself.
     #[serde(default = "token_source")]
@@ -344,7 +359,8 @@ impl Default for Telegram {
 
 /// How Telegram delivers updates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct WebhookOptions {
     /// A fixed address that Telegram uses instead of resolving the host name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -367,7 +383,8 @@ impl Default for WebhookOptions {
 
 /// Where a secret is; exactly one of the four.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "[has(self.env), has(self.file), has(self.secret), has(self.kubernetesSecret)].filter(x, x).size() == 1", "message": "exactly one of env, file, secret and kubernetesSecret"},
 ]))]
@@ -388,7 +405,8 @@ pub struct SecretSource {
 
 /// A key of a Kubernetes Secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct KubernetesSecret {
     /// Name of the Secret.
     pub name: String,
@@ -403,7 +421,8 @@ fn secret_key() -> String {
 
 /// A container image: `uri`, or `repository` with `tag` or `digest`. A tag is resolved to a digest when planning.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "[has(self.tag), has(self.digest), has(self.uri)].filter(x, x).size() == 1", "message": "exactly one of tag, digest and uri"},
     {"rule": "!(has(self.uri) && has(self.repository))", "message": "a uri names its repository itself"},
@@ -425,7 +444,8 @@ pub struct ImageRef {
 
 /// The bot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Polybot {
     /// Its container image.
     pub image: ImageRef,
@@ -447,7 +467,8 @@ fn polybot_type() -> String {
 
 /// The detector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Yolo5 {
     /// Its container image.
     pub image: ImageRef,
@@ -478,7 +499,8 @@ fn confidence() -> f32 {
 
 /// Least and most instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "self.min <= self.max", "message": "min has to be at most max"},
     {"rule": "self.max >= 1", "message": "max has to be at least 1"},
@@ -507,7 +529,8 @@ impl Default for Range {
 
 /// What a group scales on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "!(has(self.cpu) && has(self.backlog))", "message": "either cpu or backlog"},
 ]))]
@@ -522,7 +545,8 @@ pub struct Scaling {
 
 /// Mean CPU of the group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct CpuTarget {
     /// Percent.
     #[schemars(range(min = 1, max = 100))]
@@ -531,7 +555,8 @@ pub struct CpuTarget {
 
 /// Messages that wait, for each instance in service: the target is latency divided by time a message.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Backlog {
     /// How long a message may wait.
     pub latency_target: Duration,
@@ -541,7 +566,8 @@ pub struct Backlog {
 
 /// How a new version reaches the instances.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "self.maxHealthyPercent - self.minHealthyPercent <= 100", "message": "at most 100 between minHealthyPercent and maxHealthyPercent"},
     {"rule": "self.minHealthyPercent < 100 || self.maxHealthyPercent > 100", "message": "100 to 100 percent leaves no room to replace anything"},
@@ -584,7 +610,8 @@ impl Default for Rollout {
 
 /// The queues; each has a dead-letter queue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Queues {
     /// Jobs for yolo5.
     #[serde(default)]
@@ -609,7 +636,8 @@ impl Default for Queues {
 
 /// A queue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Queue {
     /// How long a received message stays hidden, 0s to 12h; at least six times the longest job.
     #[serde(default = "visibility")]
@@ -641,7 +669,8 @@ impl Default for Queue {
 
 /// The tables.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Tables {
     /// Predictions, by id and by chat.
     #[serde(default)]
@@ -653,7 +682,8 @@ pub struct Tables {
 
 /// A table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "(self.billing == 'provisioned') == has(self.provisioned)", "message": "provisioned goes with billing: provisioned"},
 ]))]
@@ -695,7 +725,8 @@ pub enum Billing {
 
 /// Capacity units of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Capacity {
     /// Reads.
     #[schemars(range(min = 1))]
@@ -707,7 +738,8 @@ pub struct Capacity {
 
 /// The bucket of pictures.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Bucket {
     /// Key prefix of original pictures.
     #[serde(default = "image_prefix")]
@@ -735,7 +767,8 @@ impl Default for Bucket {
 
 /// The image repositories.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Registry {
     /// How many of the newest images stay.
     #[serde(default = "keep_images")]
@@ -755,7 +788,8 @@ impl Default for Registry {
 
 /// Who hears, by e-mail, when instances come and go and when an alarm rings or ends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Notification {
     /// An e-mail address; AWS asks it to confirm.
     pub email: String,
@@ -763,7 +797,8 @@ pub struct Notification {
 
 /// Ways into the instances beside Session Manager.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Access {
     /// SSH.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -772,7 +807,8 @@ pub struct Access {
 
 /// SSH: from where, and with which key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
     {"rule": "has(self.publicKey) != has(self.keyName)", "message": "either publicKey or keyName"},
     {"rule": "!has(self.publicKey) || !self.publicKey.contains('PRIVATE')", "message": "this is a private key; give the public half, and make a new pair"},
@@ -795,7 +831,8 @@ pub struct Ssh {
 
 /// What becomes of data when its resource is no longer wanted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct OnDelete {
     /// For all that holds data.
     #[serde(default)]
@@ -818,7 +855,8 @@ pub enum DataPolicy {
 
 /// Limits on what one apply may take away.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Safety {
     /// Resources that one apply may delete or replace; more needs --max-deletions.
     #[serde(default = "max_deletions")]
@@ -837,7 +875,8 @@ impl Default for Safety {
 
 /// A difference that is left alone until a day, for a reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct IgnoreDrift {
     /// Of which resource, such as `scaling_group/yolo5`; `security_group_rule/*` for all of a kind.
     pub address: String,
@@ -862,7 +901,8 @@ impl IgnoreDrift {
 
 /// A rule of `controller check` that may be broken until a day, for a reason.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
+#[schemars(deny_unknown_fields)]
 pub struct Waiver {
     /// The rule as `check` names it, such as `CKV_AWS_21`.
     pub rule: String,

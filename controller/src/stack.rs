@@ -1038,7 +1038,7 @@ pub fn environment(connection: &Connection, plan: &Plan, service: Service) -> Ve
 /// What the stack offers to people and programs.
 pub fn outputs(connection: &Connection, plan: &Plan) -> Vec<(String, Value)> {
     let spec = &connection.spec.spec;
-    let mut all = vec![("botUrl".to_owned(), json!(format!("https://{}:{PORT}", spec.domain.name)))];
+    let mut all = vec![("botUrl".to_owned(), json!(format!("https://{}:{PORT}", connection.aws.known.host)))];
     let mut add = |name: &str, value: Option<String>| all.extend(value.map(|v| (name.to_owned(), json!(v))));
     add("loadBalancer", live::<LoadBalancer>(plan, "bot").map(|(_, o)| o.dns_name.clone()));
     add("certificateArn", live::<Certificate>(plan, "bot").map(|(_, o)| o.arn.0.clone()));

@@ -5,7 +5,10 @@ use crate::kinds::log_group::DAYS;
 use std::collections::BTreeMap;
 
 /// Path, message and hint.
-type Found = (String, String, String);
+pub type Found = (String, String, String);
+
+/// The path of what tells a stack from all others in its account and region.
+pub const IDENTITY: &str = "metadata.name";
 
 /// Every fault of one stack.
 pub fn check(stack: &PolybotStack) -> Vec<Found> {
@@ -332,7 +335,7 @@ pub fn check_all(stacks: &[&PolybotStack]) -> Vec<(usize, Found)> {
         let name = stack.metadata.name.clone().unwrap_or_default();
         if identities.insert((name.clone(), place.clone()), i).is_some() {
             let message = format!("a second stack called {name} in {}", spec.region);
-            found.push((i, ("metadata.name".to_owned(), message, "another name or another region".to_owned())));
+            found.push((i, (IDENTITY.to_owned(), message, "another name or another region".to_owned())));
         }
         if prefixes.insert((format!("{}-{}", spec.prefix, spec.environment), place), i).is_some() {
             let message = format!(
@@ -341,7 +344,7 @@ pub fn check_all(stacks: &[&PolybotStack]) -> Vec<(usize, Found)> {
             );
             found.push((i, ("spec.environment".to_owned(), message, "another environment".to_owned())));
         }
-        if hosts.insert(spec.domain.name.to_lowercase(), i).is_some() {
+        if hosts.insert(spec.domain.name.trim_end_matches('.').to_lowercase(), i).is_some() {
             let message = format!("another stack has the host name {}", spec.domain.name);
             found.push((i, ("spec.domain.name".to_owned(), message, "one host name a stack".to_owned())));
         }

@@ -17,7 +17,7 @@ pub struct PolybotStackStatus {
     #[serde(default)]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// Account that the stack lives in.
+    /// Account that the stack lives in, from before its first pass on: it is not looked for in any other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     /// Every resource, live or missing.
@@ -39,7 +39,8 @@ pub struct PolybotStackStatus {
     /// When the next one is due, if nothing changes before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_pass: Option<Time>,
-    /// Value of the annotation `polybot.dev/reconcile` that the last pass has heard.
+    /// Value of the annotation `polybot.dev/reconcile` that was answered last: by a pass, or by conditions that tell why there
+    /// is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reconciled: Option<String>,
 }

@@ -5,12 +5,41 @@ use controller::spec::{PolybotStack, check};
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
+/// The schema of an object.
+pub fn schema() -> Value {
+    let mut crd = serde_json::to_value(PolybotStack::crd()).unwrap();
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take()
+}
+
 fn verdict(new: &Value, old: Option<&Value>) -> String {
-    let crd = serde_json::to_value(PolybotStack::crd()).unwrap();
-    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
-    match kube_cel::Validator::new().validate(schema, new, old) {
+    match kube_cel::Validator::new().validate(&schema(), new, old) {
         Ok(()) => String::new(),
         Err(errors) => errors.to_string(),
+    }
+}
+
+/// What of a value its schema does not know, which an API server would drop, or does not allow, which it would refuse.
+pub fn strange(schema: &Value, value: &Value, path: &str) -> Vec<String> {
+    let kind = schema["type"].as_str().unwrap_or_default();
+    match (kind, value) {
+        ("object", Value::Object(fields)) => {
+            let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let missing = required.filter(|name| !fields.contains_key(*name)).map(|name| format!("no {path}.{name}"));
+            let of_any = Some(&schema["additionalProperties"]).filter(|any| any.is_object());
+            let within = fields.iter().flat_map(|(name, value)| match schema["properties"].get(name).or(of_any) {
+                Some(schema) => strange(schema, value, &format!("{path}.{name}")),
+                None => vec![format!("{path}.{name} is unknown")],
+            });
+            missing.chain(within).collect()
+        }
+        ("array", Value::Array(items)) => {
+            items.iter().flat_map(|item| strange(&schema["items"], item, &format!("{path}[]"))).collect()
+        }
+        (_, Value::Null) if schema["nullable"] == true => vec![],
+        ("string", Value::String(_)) if schema["enum"].as_array().is_none_or(|all| all.contains(value)) => vec![],
+        ("boolean", Value::Bool(_)) | ("number", Value::Number(_)) => vec![],
+        ("integer", Value::Number(n)) if n.is_i64() || n.is_u64() => vec![],
+        _ => vec![format!("{path} is no {kind}: {value}")],
     }
 }
 
@@ -35,6 +64,17 @@ fn the_api_server_takes_good_specs_and_says_what_is_wrong_with_bad_ones() {
         ("half an account", |s| s["spec"]["accountId"] = json!("1234"), "twelve digits"),
         ("a host outside its zone", |s| s["spec"]["domain"]["name"] = json!("bot.example.com"), "within hostedZone"),
         ("a host that ends alike", |s| s["spec"]["domain"]["name"] = json!("botint-devops.click"), "within hostedZone"),
+        ("a zone with its dot", |s| s["spec"]["domain"]["hostedZone"] = json!("int-devops.click."), ""),
+        (
+            "a host with its dot",
+            |s| s["spec"]["domain"]["name"] = json!(format!("{}.", s["spec"]["domain"]["name"].as_str().unwrap())),
+            "",
+        ),
+        (
+            "a host that ends alike in a zone with its dot",
+            |s| s["spec"]["domain"] = json!({ "name": "botint-devops.click", "hostedZone": "int-devops.click." }),
+            "within hostedZone",
+        ),
         ("the zone itself", |s| s["spec"]["domain"]["name"] = s["spec"]["domain"]["hostedZone"].clone(), ""),
         (
             "two certificates",
@@ -138,9 +178,66 @@ fn the_api_server_takes_good_specs_and_says_what_is_wrong_with_bad_ones() {
         ),
     ];
     for (name, change, says) in cases {
-        let said = verdict(&stack(change), None);
+        let stack = stack(change);
+        let said = verdict(&stack, None);
         assert!(if says.is_empty() { said.is_empty() } else { said.contains(says) }, "{name}: {said:?}");
+        if says.is_empty() {
+            assert_eq!(check::check(&serde_json::from_value(stack).unwrap()), [], "{name}: files are judged alike");
+        }
     }
+}
+
+#[test]
+fn what_is_filled_in_by_the_api_server_is_what_the_program_would_fill_in_and_keeps_to_the_rules() {
+    let bare = json!({ "apiVersion": "polybot.dev/v1alpha1", "kind": "PolybotStack", "metadata": { "name": "bare" }, "spec": {
+        "prefix": "my", "environment": "prod", "region": "us-east-1",
+        "domain": { "hostedZone": "example.com", "name": "bot.example.com" },
+        "polybot": { "image": { "tag": "v1.0.0" } },
+    } });
+    let cases: &[(&str, fn(&mut Value))] = &[
+        ("the least", |_| ()),
+        ("a detector", |s| s["spec"]["yolo5"] = json!({ "image": { "tag": "v1.0.0" } })),
+        ("a certificate", |s| s["spec"]["domain"]["certificate"] = json!({ "selfSigned": {} })),
+        ("a token", |s| s["spec"]["telegram"] = json!({ "token": { "kubernetesSecret": { "name": "telegram" } } })),
+        ("maps with nothing in them", |s| {
+            for name in [
+                "cluster", "network", "telegram", "queues", "tables", "bucket", "registry", "access", "onDelete",
+                "safety",
+            ] {
+                s["spec"][name] = json!({});
+            }
+        }),
+    ];
+    let schema = schema();
+    for (name, change) in cases {
+        let mut bare = bare.clone();
+        change(&mut bare);
+        // What is filled in is looked at for what is missing in it, in turn.
+        let mut filled = kube_cel::apply_defaults(&schema, &bare);
+        while let more = kube_cel::apply_defaults(&schema, &filled)
+            && more != filled
+        {
+            filled = more;
+        }
+        assert_ne!(filled, bare, "{name}");
+        assert_eq!(strange(&schema["properties"]["spec"], &filled["spec"], "spec"), Vec::<String>::new(), "{name}");
+        assert_eq!(verdict(&filled, None), "", "{name}");
+        let read = |stack: &Value| serde_json::from_value::<PolybotStack>(stack.clone()).unwrap();
+        assert_eq!(read(&filled), read(&bare), "{name}");
+    }
+}
+
+#[test]
+fn what_a_newer_crd_fills_in_keeps_no_older_program_from_reading_an_object() {
+    let read = |stack: Value| serde_json::from_value::<PolybotStack>(stack).unwrap();
+    let newer = stack(|s| {
+        for path in
+            ["/spec", "/spec/queues/work", "/spec/domain/certificate", "/spec/polybot/image", "/spec/yolo5/replicas"]
+        {
+            s.pointer_mut(path).unwrap()["ofTheFuture"] = json!({ "enabled": true });
+        }
+    });
+    assert_eq!(read(newer), read(stack(|_| ())));
 }
 
 #[test]
@@ -204,11 +301,18 @@ fn roles_periods_and_names_are_judged_alike_by_the_api_server_and_by_the_program
 #[test]
 fn what_names_hang_on_cannot_be_changed_and_all_else_can() {
     let old = stack(|s| s["spec"]["accountId"] = json!("123456789012"));
+    let without = stack(|_| ());
+    assert_eq!(verdict(&old, Some(&without)), "", "an account may be named later");
     let cases: &[Case] = &[
         ("prefix", |s| s["spec"]["prefix"] = json!("other"), "prefix cannot be changed"),
         ("environment", |s| s["spec"]["environment"] = json!("other"), "environment cannot be changed"),
         ("region", |s| s["spec"]["region"] = json!("us-east-2"), "region cannot be changed"),
         ("account", |s| s["spec"]["accountId"] = json!("210987654321"), "accountId cannot be changed"),
+        (
+            "no account",
+            |s| drop(s["spec"].as_object_mut().unwrap().remove("accountId")),
+            "accountId cannot be taken away",
+        ),
         ("replicas", |s| s["spec"]["polybot"]["replicas"] = json!(4), ""),
         ("no detector", |s| drop(s["spec"].as_object_mut().unwrap().remove("yolo5")), ""),
         ("a bad edit", |s| s["spec"]["yolo5"]["replicas"] = json!({ "min": 9, "max": 2 }), "min has to be at most max"),
