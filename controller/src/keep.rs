@@ -108,6 +108,13 @@ pub struct Pace {
     failed: u32,
 }
 
+/// The longest that any stack is left alone where passes are to come once in that interval.
+pub fn longest_wait(interval: Duration) -> Duration {
+    const LONGEST_SET: Duration = Duration::from_hours(24);
+    let wait = interval.saturating_mul(4).max(LONGEST_SET);
+    wait.saturating_add(wait / 10)
+}
+
 impl Pace {
     const SHORTEST: Duration = Duration::from_secs(5);
     /// Passes in a row that change something, after which somebody else must be changing it back.
@@ -281,6 +288,9 @@ mod tests {
         let fails: Vec<_> = (0..8).map(|_| pace.next(End::Failed, 0.5).as_secs()).collect();
         assert_eq!(fails, [5, 10, 20, 40, 80, 160, 300, 300]);
         assert_eq!(pace.next(End::Failed, 1.0), Duration::from_secs(330), "spread");
+        let mut pace = Pace::new(Duration::from_hours(12));
+        let longest = (0..40).map(|_| pace.next(End::Quiet, 1.0)).max().unwrap();
+        assert_eq!(longest.as_secs(), longest_wait(Duration::from_hours(12)).as_secs());
     }
 
     #[test]
@@ -301,6 +311,10 @@ mod tests {
             Duration::from_mins(5),
         );
         course.every(Some(Duration::from_hours(1)), Duration::from_mins(5));
+        assert!(
+            longest_wait(Duration::from_mins(5)) >= Duration::from_hours(26),
+            "a day is the longest that may be set"
+        );
         for _ in 0..40 {
             let wait = course.passed(End::Quiet, Instant::now(), vec![]);
             assert!(wait <= Duration::from_mins(66), "{wait:?}");

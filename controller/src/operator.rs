@@ -16,7 +16,7 @@ pub use roles::AllowedRole;
 
 use crate::{
     aws::Regions,
-    keep::Course,
+    keep::{Course, longest_wait},
     lease::{Lease, Terms},
     spec::{PolybotStack, PolybotStackStatus},
     stop::Stop,
@@ -29,7 +29,7 @@ use kube::{
     api::{ApiResource, DynamicObject, Patch, PatchParams},
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
-        Config, Controller, Predicate, WatchStreamExt, controller,
+        Config, Controller, Predicate, PredicateConfig, WatchStreamExt, controller,
         events::{Recorder, Reporter},
         predicates,
         reflector::{self, ObjectRef, Store},
@@ -186,12 +186,12 @@ async fn keep(client: Client, settings: &Settings, identity: String, standing: &
             }
         })
         .applied_objects()
-        .predicate_filter(due, kube::runtime::PredicateConfig::default());
+        .predicate_filter(due, remembered(settings.interval));
     let secrets = watcher(scoped::<PartialObjectMeta<Secret>>(&operator.client, settings), watcher::Config::default())
         .default_backoff()
         .touched_objects()
         // A list that is read anew brings every Secret again.
-        .predicate_filter(predicates::resource_version, kube::runtime::PredicateConfig::default());
+        .predicate_filter(predicates::resource_version, remembered(settings.interval));
     let named = reader.clone();
     let synced = {
         let (reader, standing) = (reader.clone(), standing.clone());
@@ -219,6 +219,12 @@ async fn keep(client: Client, settings: &Settings, identity: String, standing: &
         () = passes => {}
         () = synced => {}
     }
+}
+
+/// How long the filters remember what they have let through. After an hour, unasked, they would forget it, and where passes are
+/// further apart the status that one writes would be taken for news, and start another.
+fn remembered(interval: Duration) -> PredicateConfig {
+    PredicateConfig::default().ttl(longest_wait(interval).saturating_mul(2))
 }
 
 fn scoped<K>(client: &Client, settings: &Settings) -> Api<K>
@@ -264,22 +270,52 @@ impl Operator {
     }
 
     /// Writes the status, all of it: what it does not say any more goes.
-    async fn tell(&self, stack: &impl Resource, status: &PolybotStackStatus) -> Result<(), kube::Error> {
+    async fn tell(&self, stack: &PolybotStack, status: &PolybotStackStatus) -> Result<(), kube::Error> {
+        let kind = ApiResource::erase::<PolybotStack>(&());
+        let patch = serde_json::json!({ "apiVersion": kind.api_version, "kind": kind.kind, "status": status });
+        let params = PatchParams::apply(NAME).force();
+        self.patch_status(stack, &params, &Patch::Apply(patch), &status.conditions).await?;
+        // Only what was written counts: a stack whose account is not in its status has nothing there.
+        self.memory().entry(stack.uid().unwrap_or_default()).or_default().status = Some(status.clone());
+        Ok(())
+    }
+
+    /// Writes conditions alone: the rest of the status stays, as of an object that cannot be read nobody knows what it is.
+    async fn tell_conditions(&self, object: &Guarded, said: &[conditions::Says]) -> Result<(), kube::Error> {
+        let generation = object.meta().generation;
+        let conditions = {
+            let mut memory = self.memory();
+            let told = memory.get_mut(&object.uid().unwrap_or_default()).and_then(|m| m.status.as_mut());
+            let before = told.as_ref().map_or(&[][..], |status| &status.conditions);
+            let conditions = conditions::over(before, said, generation);
+            if let Some(status) = told {
+                (status.observed_generation, status.conditions) = (generation, conditions.clone());
+            }
+            conditions
+        };
+        let status = serde_json::json!({ "observedGeneration": generation, "conditions": conditions });
+        let params = PatchParams { field_manager: Some(NAME.to_owned()), ..PatchParams::default() };
+        self.patch_status(object, &params, &Patch::Merge(serde_json::json!({ "status": status })), &conditions).await
+    }
+
+    async fn patch_status(
+        &self,
+        object: &impl Resource,
+        params: &PatchParams,
+        patch: &Patch<serde_json::Value>,
+        conditions: &[Condition],
+    ) -> Result<(), kube::Error> {
         if self.lost.is_asked() {
             return Ok(());
         }
-        let uid = stack.meta().uid.clone().unwrap_or_default();
-        self.memory().entry(uid).or_default().status = Some(status.clone());
         let kind = ApiResource::erase::<PolybotStack>(&());
-        let (namespace, name) = (stack.meta().namespace.clone().unwrap_or_default(), stack.meta().name.clone());
-        let name = name.unwrap_or_default();
-        let patch = serde_json::json!({ "apiVersion": kind.api_version, "kind": kind.kind, "status": status });
+        let (namespace, name) = (object.meta().namespace.clone(), object.meta().name.clone());
         // The answer is not read: an object that is no stack has a status too.
-        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace, &kind);
-        let told = api.patch_status(&name, &PatchParams::apply(NAME).force(), &Patch::Apply(&patch)).await.map(drop);
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &namespace.unwrap_or_default(), &kind);
+        let told = api.patch_status(&name.unwrap_or_default(), params, patch).await.map(drop);
         // What has gone has no alarms any more.
         if !matches!(&told, Err(kube::Error::Api(s)) if s.code == 404) {
-            gauges(stack, &status.conditions);
+            gauges(object, conditions);
         }
         told
     }

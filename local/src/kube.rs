@@ -95,7 +95,7 @@ impl Target {
 /// A refusal that a test has asked for.
 #[derive(Clone, Debug)]
 struct Refusal {
-    /// `METHOD /path` has to contain this.
+    /// `METHOD /path`.
     call: String,
     code: u16,
     times: u32,
@@ -241,9 +241,21 @@ impl LocalKube {
         self.inner.control().uses.clone()
     }
 
-    /// Refuses the next calls whose `METHOD /path` contains this, with this HTTP status.
+    /// Refuses the next calls that are this `METHOD /path`, with this HTTP status.
     pub fn refuse(&self, call: &str, code: u16, times: u32) {
         self.inner.control().refusals.push(Refusal { call: call.to_owned(), code, times });
+    }
+
+    /// Calls that were to be refused and have not come.
+    pub fn unrefused(&self) -> Vec<String> {
+        self.inner.control().refusals.iter().filter(|r| r.times > 0).map(|r| r.call.clone()).collect()
+    }
+
+    /// Every object of a plural that was ever stored, each as it was each time.
+    pub fn stored(&self, plural: &str) -> Vec<Value> {
+        let store = self.inner.store();
+        let those = store.log().iter().filter(|c| c.collection.rsplit('/').next() == Some(plural));
+        those.map(|change| change.object.clone()).collect()
     }
 
     /// Ends all watches. With `forget`, what happened before cannot be watched any more: 410, and clients list again.
@@ -267,7 +279,7 @@ impl Inner {
     fn refused(&self, call: &str) -> Option<u16> {
         let mut control = self.control();
         control.calls.push(call.to_owned());
-        let refusal = control.refusals.iter_mut().find(|r| r.times > 0 && call.contains(&r.call))?;
+        let refusal = control.refusals.iter_mut().find(|r| r.times > 0 && call == r.call)?;
         refusal.times -= 1;
         Some(refusal.code)
     }

@@ -1,10 +1,12 @@
 //! The conditions of a stack: five, always all of them. Pure.
 
+use super::PAUSED;
 use crate::keep::{End, Pass, Withheld};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
 };
+use kube::ResourceExt;
 
 /// Their types.
 pub(super) const KINDS: [&str; 5] = ["Ready", "Synced", "Drifted", "Stalled", "Paused"];
@@ -30,27 +32,42 @@ pub(super) fn says(
     Says { kind, is: is.into(), reason, message: message.into() }
 }
 
-/// Puts what is said now over what was said before. A condition that nothing is said of stays; one that says the same keeps
-/// the time of its last transition.
+/// Whether a person has stopped all work on a stack.
+pub(super) fn is_paused(stack: &impl ResourceExt) -> bool {
+    stack.annotations().get(PAUSED).is_some_and(|v| v == "true")
+}
+
+/// The same as a condition.
+pub(super) fn paused(stack: &impl ResourceExt) -> Says {
+    match is_paused(stack) {
+        true => says("Paused", true, "Annotated", format!("remove the annotation {PAUSED} to go on")),
+        false => says("Paused", false, "NotPaused", ""),
+    }
+}
+
+/// Puts what is said now over what was said before. A condition that nothing is said of stays, or is unknown; one that says the
+/// same keeps the time of its last transition.
 pub(super) fn over(before: &[Condition], now: &[Says], generation: Option<i64>) -> Vec<Condition> {
     let moment = Time(Timestamp::now());
     KINDS
         .iter()
-        .filter_map(|kind| {
+        .map(|kind| {
             let old = before.iter().find(|c| c.type_ == *kind);
-            let Some(new) = now.iter().find(|s| s.kind == *kind) else {
-                return old.cloned();
+            let unknown = says(kind, None, "NotYetKnown", "");
+            let new = match (now.iter().find(|s| s.kind == *kind), old) {
+                (None, Some(old)) => return old.clone(),
+                (new, _) => new.unwrap_or(&unknown),
             };
             let status = new.is.map_or("Unknown", |is| if is { "True" } else { "False" });
             let since = old.filter(|c| c.status == status).map(|c| c.last_transition_time.clone());
-            Some(Condition {
+            Condition {
                 type_: (*kind).to_owned(),
                 status: status.to_owned(),
                 reason: new.reason.to_owned(),
                 message: short(&new.message),
                 observed_generation: generation,
                 last_transition_time: since.unwrap_or_else(|| moment.clone()),
-            })
+            }
         })
         .collect()
 }
@@ -110,7 +127,7 @@ pub(super) fn of_pass(pass: &Pass, deleting: bool) -> Vec<Says> {
         (None, End::Blocked) => says("Stalled", true, "Blocked", problems),
         _ => says("Stalled", false, "Progressing", ""),
     };
-    vec![ready, synced, drifted, stalled, says("Paused", false, "NotPaused", "")]
+    vec![ready, synced, drifted, stalled]
 }
 
 /// Every step that did not come to its end, and why.
@@ -137,13 +154,16 @@ mod tests {
     fn a_condition_moves_when_its_status_does_and_only_then() {
         let first =
             over(&[], &[says("Ready", false, "Converging", "a"), says("Paused", false, "NotPaused", "")], Some(1));
-        assert_eq!(first.len(), 2);
+        let told: Vec<_> = first.iter().map(|c| (c.type_.as_str(), c.status.as_str())).collect();
+        let unknown = |kind| (kind, "Unknown");
+        let all = [("Ready", "False"), unknown("Synced"), unknown("Drifted"), unknown("Stalled"), ("Paused", "False")];
+        assert_eq!(told, all, "always all of them");
         let long_ago: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
         let aged: Vec<_> = first.into_iter().map(|c| Condition { last_transition_time: Time(long_ago), ..c }).collect();
         let same = over(&aged, &[says("Ready", false, "Waiting", "b")], Some(2));
         assert_eq!((same[0].reason.as_str(), same[0].observed_generation), ("Waiting", Some(2)));
         assert_eq!(same[0].last_transition_time.0, long_ago, "it is as false as before");
-        assert_eq!(same[1].observed_generation, Some(1), "nothing is said of Paused");
+        assert_eq!(same[4].observed_generation, Some(1), "nothing is said of Paused");
         let other = over(&aged, &[says("Ready", true, "Converged", "c".repeat(5000))], Some(2));
         assert!(other[0].last_transition_time.0 > long_ago);
         assert_eq!(other[0].message.chars().count(), LONGEST + 1);

@@ -42,6 +42,9 @@ impl Operator {
     }
 
     async fn publish(&self, stack: &impl Resource<DynamicType = ()>, event: Event) {
+        if self.lost.is_asked() {
+            return;
+        }
         if let Err(error) = self.recorder.publish(&event, &stack.object_ref(&())).await {
             tracing::debug!(%error, reason = event.reason, "an event was not told");
         }

@@ -1,6 +1,10 @@
 //! One stack, once: from an object to a pass and back to its status.
 
-use super::{APPROVE, FINALIZER, Guarded, Operator, PAUSED, RECONCILE, conditions::says, roles, status};
+use super::{
+    APPROVE, FINALIZER, Guarded, Operator, RECONCILE,
+    conditions::{is_paused, paused, says},
+    roles, status,
+};
 use crate::{
     aws::Reason,
     engine::Consent,
@@ -8,7 +12,7 @@ use crate::{
     keep::{Course, End, Obstacle, Pass, Permit, Terms, Title, Witness, pass},
     reconcile::{ConnectError, Connection, Goal},
     secret::Secret,
-    spec::{Cluster, DeletionPolicy, ManagementPolicy, PolybotStack, PolybotStackStatus, check},
+    spec::{Cluster, DeletionPolicy, ManagementPolicy, PolybotStack, check, check::IDENTITY},
 };
 use k8s_openapi::{ByteString, api::core::v1::Secret as KubernetesSecret, jiff::Timestamp};
 use kube::{
@@ -65,16 +69,19 @@ async fn look_at(guarded: &Guarded, operator: &Operator) -> Result<Action, Error
         Ok(stack) => Arc::new(operator.as_told(stack)),
         Err(invalid) => return operator.invalid(invalid).await,
     };
-    if stack.annotations().get(PAUSED).is_some_and(|v| v == "true") {
-        let paused = [says("Paused", true, "Annotated", format!("remove the annotation {PAUSED} to go on"))];
-        operator.tell(stack.as_ref(), &status::with(&stack, &paused)).await.map_err(Error::Cluster)?;
+    if is_paused(stack.as_ref()) {
+        operator.tell(&stack, &status::with(&stack, &[])).await.map_err(Error::Cluster)?;
         return Ok(Action::await_change());
     }
     let api: Api<PolybotStack> = Api::namespaced(operator.client.clone(), &stack.namespace().unwrap_or_default());
     let ended = finalizer(&api, FINALIZER, stack, |event| async {
         match event {
             finalizer::Event::Apply(stack) => operator.converge(&stack).await,
-            finalizer::Event::Cleanup(stack) => operator.remove(&stack).await,
+            finalizer::Event::Cleanup(stack) => match operator.remove(&stack).await {
+                // Whoever leads now has to see for itself that nothing is left.
+                Ok(_) if operator.lost.is_asked() => Err(Error::NotGone(operator.interval)),
+                ended => ended,
+            },
         }
     });
     match ended.await {
@@ -117,11 +124,15 @@ fn cluster(stack: &PolybotStack) -> Cluster {
     stack.spec.cluster.clone().unwrap_or_default()
 }
 
+/// The account that a stack lives in. Nothing is made before the status says which; so without one there is nothing.
+fn home(stack: &PolybotStack) -> Option<&String> {
+    stack.status.as_ref()?.account.as_ref()
+}
+
 impl Operator {
     /// An object that an older or hand-made CRD has let in.
     async fn invalid(&self, object: &InvalidObject) -> Result<Action, Error> {
         let guarded: Guarded = kube::core::DeserializeGuard(Err(object.clone()));
-        let generation = object.metadata.generation;
         let goes = object.metadata.deletion_timestamp.is_some();
         if goes && !guarded.finalizers().iter().any(|f| f == FINALIZER) {
             // It waits for somebody else.
@@ -141,12 +152,14 @@ impl Operator {
         } else {
             ("InvalidSpec", object.error.clone())
         };
-        let said = [says("Ready", false, reason, error.clone()), says("Stalled", true, reason, error.clone())];
-        let conditions = super::conditions::over(&[], &said, generation);
-        let status =
-            PolybotStackStatus { observed_generation: generation, conditions, ..PolybotStackStatus::default() };
+        let said = [
+            says("Ready", false, reason, error.clone()),
+            says("Synced", false, reason, error.clone()),
+            says("Stalled", true, reason, error.clone()),
+            paused(&guarded),
+        ];
         self.warn(&guarded, reason, error).await;
-        self.tell(&guarded, &status).await.map_err(Error::Cluster)?;
+        self.tell_conditions(&guarded, &said).await.map_err(Error::Cluster)?;
         Ok(Action::await_change())
     }
 
@@ -156,7 +169,6 @@ impl Operator {
                 says("Ready", false, "InvalidSpec", faults.clone()),
                 says("Synced", false, "InvalidSpec", faults.clone()),
                 says("Stalled", true, "InvalidSpec", faults.clone()),
-                says("Paused", false, "NotPaused", ""),
             ];
             self.warn(stack, "InvalidSpec", faults).await;
             self.tell(stack, &status::with(stack, &said)).await.map_err(Error::Cluster)?;
@@ -170,8 +182,17 @@ impl Operator {
     /// Removes a stack whose object is deleted. It needs no Secret and no valid spec, only AWS.
     async fn remove(&self, stack: &PolybotStack) -> Result<Action, Error> {
         let Cluster { management_policy, deletion_policy, .. } = cluster(stack);
-        if deletion_policy == DeletionPolicy::Orphan || management_policy == ManagementPolicy::Observe {
-            self.note(stack, "Orphaned", "the stack is left in AWS as it is".to_owned()).await;
+        // In AWS a stack is known by its name alone: what bears it may be that of another object, in another namespace.
+        let left = if deletion_policy == DeletionPolicy::Orphan || management_policy == ManagementPolicy::Observe {
+            Some("the stack is left in AWS as it is".to_owned())
+        } else if home(stack).is_none() {
+            Some("nothing was made for it; what bears its name in AWS, if anything, is left as it is".to_owned())
+        } else {
+            let same = self.beside_others(stack).into_iter().find(|(path, ..)| path == IDENTITY);
+            same.map(|(_, message, _)| format!("{message}: it is left in AWS as it is"))
+        };
+        if let Some(left) = left {
+            self.note(stack, "Orphaned", left).await;
             self.forget(stack);
             return Ok(Action::await_change());
         }
@@ -194,19 +215,35 @@ impl Operator {
         PolybotStack { status: told.or_else(|| stack.status.clone()), ..stack.clone() }
     }
 
-    /// What is wrong with a spec by itself, or beside those of older objects; and whether it is only that.
+    /// What is wrong with a spec by itself, or beside those of other objects; and whether it is only that.
     fn faults(&self, stack: &PolybotStack) -> Option<(String, bool)> {
         let mut faults = check::check(stack);
         let own = !faults.is_empty();
-        let all = self.stacks.state();
-        let mut others: Vec<_> = all.iter().filter_map(|g| g.0.as_ref().ok()).map(|s| self.as_told(s)).collect();
-        others.sort_by_key(|s| (s.creation_timestamp().map(|t| t.0), s.namespace(), s.name_any()));
-        settle_accounts(&mut others);
-        let this = others.iter().position(|s| s.uid() == stack.uid());
-        let refs: Vec<&PolybotStack> = others.iter().collect();
-        faults.extend(check::check_all(&refs).into_iter().filter(|(i, _)| Some(*i) == this).map(|(_, fault)| fault));
+        faults.extend(self.beside_others(stack));
         let texts: Vec<_> = faults.iter().map(|(path, message, hint)| format!("{path}: {message} ({hint})")).collect();
         (!texts.is_empty()).then(|| (texts.join("; "), !own))
+    }
+
+    /// What is wrong with a spec beside those of others that were there first: in AWS, or else in the cluster.
+    fn beside_others(&self, stack: &PolybotStack) -> Vec<check::Found> {
+        let objects = self.stacks.state();
+        let (read, unread): (Vec<_>, Vec<_>) = objects.iter().partition(|object| object.0.is_ok());
+        let mut all: Vec<_> = read.iter().filter_map(|g| g.0.as_ref().ok()).map(|s| self.as_told(s)).collect();
+        all.sort_by_key(|s| (home(s).is_none(), s.creation_timestamp().map(|t| t.0), s.namespace(), s.name_any()));
+        settle_accounts(&mut all);
+        let this = all.iter().position(|s| s.uid() == stack.uid());
+        let refs: Vec<&PolybotStack> = all.iter().collect();
+        let mut faults: Vec<_> =
+            check::check_all(&refs).into_iter().filter(|(i, _)| Some(*i) == this).map(|(_, fault)| fault).collect();
+        // Nobody knows where one that cannot be read has its stack: whoever has none yet does not get its name.
+        if home(stack).is_none()
+            && let Some(other) = unread.iter().find(|other| other.name_any() == stack.name_any())
+        {
+            let other = format!("{}/{}", other.namespace().unwrap_or_default(), other.name_any());
+            let message = format!("the object {other} cannot be read, and may be the same stack");
+            faults.push((IDENTITY.to_owned(), message, "mend that one, or choose another name".to_owned()));
+        }
+        faults
     }
 
     /// One pass, and all that is told of it. How it ended, where it was begun, and when the next one is due.
@@ -226,6 +263,19 @@ impl Operator {
                 return Ok((None, wait));
             }
         };
+        let account = &connection.aws.account;
+        match home(stack) {
+            Some(home) if home != account => {
+                self.not_begun(stack, "WrongAccount", true, moved(home, account)).await?;
+                return Ok((None, self.interval));
+            }
+            Some(_) => {}
+            None => {
+                self.tell(stack, &status::claimed(stack, account)).await.map_err(Error::Cluster)?;
+                // Now that its account is known, others may turn out to be the same stack.
+                return Ok((None, Duration::ZERO));
+            }
+        }
         let connection = match self.token(stack).await {
             Some(token) => connection.with_token(token),
             None => connection,
@@ -234,19 +284,13 @@ impl Operator {
         let passed = pass(&connection, &terms(stack, goal), &telling, &self.stop).await;
         let wait = self.passed(stack, passed.end, begun, passed.obstacles());
         tracing::debug!(stack = name, end = passed.end.name(), leader = self.identity, "passed");
-        self.tell_pass(stack, &connection, &passed, wait).await.map_err(Error::Cluster)?;
+        self.tell_pass(stack, &passed, wait).await.map_err(Error::Cluster)?;
         Ok((Some(passed.end), wait))
     }
 
-    async fn tell_pass(
-        &self,
-        stack: &PolybotStack,
-        connection: &Connection,
-        passed: &Pass,
-        wait: Duration,
-    ) -> Result<(), kube::Error> {
+    async fn tell_pass(&self, stack: &PolybotStack, passed: &Pass, wait: Duration) -> Result<(), kube::Error> {
         self.tell_events(stack, passed).await;
-        let status = status::after(stack, &connection.aws.account, passed, wait);
+        let status = status::after(stack, passed, wait);
         self.tell(stack, &status).await?;
         // Whoever reads the outputs misses something; the stack is kept all the same, and the next pass tries again.
         if stack.metadata.deletion_timestamp.is_none()
@@ -292,7 +336,6 @@ impl Operator {
             says("Ready", None, reason, message.clone()),
             says("Synced", false, reason, message.clone()),
             says("Stalled", stalls, reason, if stalls { message.as_str() } else { "" }),
-            says("Paused", false, "NotPaused", ""),
         ];
         self.warn(stack, reason, message).await;
         self.tell(stack, &status::with(stack, &said)).await.map_err(Error::Cluster)
@@ -334,14 +377,23 @@ impl Witness for Telling<'_> {
     }
 }
 
-/// Names the accounts that are known by passes: of stacks that take the same role, or none, it is the same one.
+/// Names the accounts that are known: where a stack lives, where it wants to, or else, of one that takes no role, where
+/// others without one live. (A role names its account.)
 fn settle_accounts(stacks: &mut [PolybotStack]) {
-    let known: Vec<_> =
-        stacks.iter().filter_map(|s| Some((s.spec.assume_role.clone(), s.status.as_ref()?.account.clone()?))).collect();
-    for stack in stacks.iter_mut().filter(|s| s.spec.account_id.is_none()) {
-        let same = known.iter().find(|(role, _)| *role == stack.spec.assume_role);
-        stack.spec.account_id = same.map(|(_, account)| account.clone());
+    let ours = stacks.iter().filter(|s| s.spec.assume_role.is_none()).find_map(home).cloned();
+    for stack in stacks {
+        let own = home(stack).or(stack.spec.account_id.as_ref()).cloned();
+        stack.spec.account_id = own.or_else(|| ours.clone().filter(|_| stack.spec.assume_role.is_none()));
     }
+}
+
+/// Nothing is done in another account than the one that a stack lives in: it would be built there a second time, or, where it is
+/// to be removed, look gone.
+fn moved(home: &str, account: &str) -> String {
+    format!(
+        "the stack is in account {home}, but the credentials are of {account}; put back spec.assumeRole or the operator's own \
+         role, or set spec.cluster.deletionPolicy to Orphan and delete this object to leave the stack where it is"
+    )
 }
 
 /// What a pass over this stack may do.

@@ -14,6 +14,9 @@ impl Operator {
     /// alone. The error is for people.
     pub(super) async fn export(&self, stack: &PolybotStack, outputs: &BTreeMap<String, String>) -> Result<(), String> {
         let Some(name) = stack.spec.cluster.as_ref().and_then(|c| c.outputs_to.as_ref()) else { return Ok(()) };
+        if self.lost.is_asked() {
+            return Ok(());
+        }
         let map = ConfigMap {
             metadata: ObjectMeta {
                 name: Some(name.clone()),

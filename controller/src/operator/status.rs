@@ -13,13 +13,13 @@ use std::{collections::BTreeMap, time::Duration};
 /// Steps of a plan that are told one by one.
 const STEPS: usize = 50;
 
-/// The status before a pass: that of the object, with the conditions as they are said now.
+/// The status without a pass: that of the object, with the conditions as they are said now.
 pub(super) fn with(stack: &PolybotStack, says: &[conditions::Says]) -> PolybotStackStatus {
     let before = stack.status.clone().unwrap_or_default();
     let generation = stack.metadata.generation;
     PolybotStackStatus {
         observed_generation: generation,
-        conditions: conditions::over(&before.conditions, says, generation),
+        conditions: conditions::over(&before.conditions, &[says, &[conditions::paused(stack)]].concat(), generation),
         reconciled: stack.annotations().get(RECONCILE).cloned(),
         next_pass: None,
         ..before
@@ -27,15 +27,12 @@ pub(super) fn with(stack: &PolybotStack, says: &[conditions::Says]) -> PolybotSt
 }
 
 /// The status after a pass, of which the next one is due after `wait`.
-pub(super) fn after(stack: &PolybotStack, account: &str, pass: &Pass, wait: Duration) -> PolybotStackStatus {
+pub(super) fn after(stack: &PolybotStack, pass: &Pass, wait: Duration) -> PolybotStackStatus {
     let deleting = stack.metadata.deletion_timestamp.is_some();
     let now = Timestamp::now();
-    let text = |v: &serde_json::Value| v.as_str().map_or_else(|| v.to_string(), ToOwned::to_owned);
-    let outputs: BTreeMap<_, _> = pass.seen.outputs.iter().map(|(name, value)| (name.clone(), text(value))).collect();
     PolybotStackStatus {
-        account: Some(account.to_owned()),
         resources: resources(pass),
-        outputs,
+        outputs: outputs(stack, pass),
         plan: pass.withheld.as_ref().map(|_| plan(pass)),
         approved: approved(stack, pass),
         last_pass: Some(Time(now)),
@@ -44,10 +41,29 @@ pub(super) fn after(stack: &PolybotStack, account: &str, pass: &Pass, wait: Dura
     }
 }
 
+/// What the stack offers. What could not be read is as it was when it could be: whoever lives on it shall not suffer from that.
+fn outputs(stack: &PolybotStack, pass: &Pass) -> BTreeMap<String, String> {
+    let before = stack.status.iter().filter(|_| pass.seen.summary.unknown > 0).flat_map(|s| s.outputs.clone());
+    let text = |v: &serde_json::Value| v.as_str().map_or_else(|| v.to_string(), ToOwned::to_owned);
+    before.chain(pass.seen.outputs.iter().map(|(name, value)| (name.clone(), text(value)))).collect()
+}
+
+/// The status before the first pass: where the stack is, so that this is known before anything is made there.
+pub(super) fn claimed(stack: &PolybotStack, account: &str) -> PolybotStackStatus {
+    PolybotStackStatus { account: Some(account.to_owned()), ..meanwhile(stack) }
+}
+
 /// The status before an approved plan is carried out, so that whoever goes on after this process knows of the approval.
 pub(super) fn begun(stack: &PolybotStack, consent: &Consent, digest: &str) -> PolybotStackStatus {
     let approved = Some(under(stack, consent, digest));
-    PolybotStackStatus { approved, ..with(stack, &[]) }
+    PolybotStackStatus { approved, ..meanwhile(stack) }
+}
+
+/// The status in the middle of something: whoever has asked for a pass has to wait for its end.
+fn meanwhile(stack: &PolybotStack) -> PolybotStackStatus {
+    let before = stack.status.clone().unwrap_or_default();
+    let (observed_generation, reconciled) = (before.observed_generation, before.reconciled);
+    PolybotStackStatus { observed_generation, reconciled, ..with(stack, &[]) }
 }
 
 /// The approval under which this consent is carried out. What goes on under an earlier one keeps its digest.
@@ -108,4 +124,29 @@ fn resources(pass: &Pass) -> Vec<ResourceStatus> {
         rows.entry((resource.address.clone(), resource.id.clone())).or_insert(resource);
     }
     rows.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn whoever_asks_for_a_pass_is_answered_at_its_end() {
+        let stack: PolybotStack = serde_json::from_value(json!({
+            "apiVersion": "polybot.dev/v1alpha1", "kind": "PolybotStack",
+            "metadata": { "name": "s", "generation": 2, "annotations": { RECONCILE: "second" } },
+            "spec": {
+                "prefix": "my", "environment": "prod", "region": "us-east-1", "polybot": { "image": { "tag": "v1.0.0" } },
+                "domain": { "hostedZone": "example.com", "name": "bot.example.com" },
+            },
+            "status": { "reconciled": "first", "observedGeneration": 1 },
+        }))
+        .unwrap();
+        for early in [claimed(&stack, "123456789012"), begun(&stack, &Consent::default(), "0123456789abcdef")] {
+            assert_eq!((early.reconciled.as_deref(), early.observed_generation), (Some("first"), Some(1)));
+        }
+        let told = with(&stack, &[]);
+        assert_eq!((told.reconciled.as_deref(), told.observed_generation), (Some("second"), Some(2)));
+    }
 }

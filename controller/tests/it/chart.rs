@@ -75,6 +75,13 @@ pub fn allowed() -> BTreeSet<String> {
     allowed
 }
 
+/// The path at the operator's port that `helm test` asks for.
+pub fn tested() -> String {
+    let template = std::fs::read_to_string(chart().join("templates/tests/ready.yaml")).unwrap();
+    let (_, path) = template.split_once("{{ .Values.operator.port }}/").unwrap();
+    path.split('"').next().unwrap().to_owned()
+}
+
 /// Every value with its default and its comment.
 fn readme(old: &str, values: &str) -> String {
     let (by_hand, _) = old.split_once("## Values\n").unwrap();

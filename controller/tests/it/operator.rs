@@ -2,6 +2,7 @@
 
 mod approval;
 mod life;
+mod owners;
 mod replicas;
 mod scope;
 mod trouble;
@@ -57,10 +58,7 @@ impl Cluster {
     }
 
     pub fn create_secret(&self) {
-        use base64::Engine;
-        let token = base64::engine::general_purpose::STANDARD.encode(TOKEN);
-        let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "telegram" }, "data": { "token": token } });
-        self.kube.create(SECRETS, secret).unwrap();
+        self.kube.create(SECRETS, secret(TOKEN)).unwrap();
     }
 
     /// An operator that looks again soon.
@@ -148,6 +146,35 @@ impl Cluster {
     }
 }
 
+/// What a real API server would not have stored, and refusals that nothing has met: neither shows what a test is to show.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        assert_eq!(self.kube.unrefused(), Vec::<String>::new());
+        let schema = crate::cel::schema();
+        for stack in self.kube.stored("polybotstacks") {
+            let mut parts = vec!["status"];
+            // What cannot even be read is there on purpose.
+            if serde_json::from_value::<PolybotStack>(stack.clone()).is_ok() {
+                parts.push("spec");
+            }
+            for part in parts.into_iter().filter(|part| stack.get(*part).is_some()) {
+                let strange = crate::cel::strange(&schema["properties"][part], &stack[part], part);
+                assert_eq!(strange, Vec::<String>::new(), "{stack:#}");
+            }
+        }
+    }
+}
+
+/// The Secret `telegram` with this token.
+pub fn secret(token: &str) -> Value {
+    use base64::Engine;
+    let token = base64::engine::general_purpose::STANDARD.encode(token);
+    json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "telegram" }, "data": { "token": token } })
+}
+
 pub fn condition<'a>(stack: &'a Value, kind: &str) -> &'a Value {
     let conditions = stack["status"]["conditions"].as_array();
     conditions.and_then(|all| all.iter().find(|c| c["type"] == kind)).unwrap_or(&Value::Null)
@@ -177,6 +204,11 @@ impl Operator {
     pub async fn address(&mut self) -> String {
         let line = self.logs("operating").await;
         line.split("listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned()
+    }
+
+    /// The metrics that it tells at its address.
+    pub async fn metrics(address: &str) -> String {
+        reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap()
     }
 
     /// Asks it to stop, and waits until it has.

@@ -24,7 +24,7 @@ pub(super) struct Store {
     version: u64,
     objects: BTreeMap<Key, Value>,
     log: Vec<Change>,
-    /// The version before which nothing is remembered.
+    /// The version before which nothing can be watched any more.
     forgotten: u64,
     /// What each manager last applied to an object or its status.
     applied: BTreeMap<(Key, String, bool), Value>,
@@ -54,7 +54,7 @@ impl Store {
         those.map(|(_, object)| object.clone()).collect()
     }
 
-    /// The changes after a version, unless some of them are forgotten.
+    /// The changes after a version, unless some of them are forgotten for those who watch.
     pub(super) fn since(&self, version: u64) -> Option<Vec<Change>> {
         (version >= self.forgotten).then(|| self.log.iter().filter(|c| c.version > version).cloned().collect())
     }
@@ -63,7 +63,11 @@ impl Store {
         // One more, so that even who has seen everything has to list again.
         self.version += 1;
         self.forgotten = self.version;
-        self.log.clear();
+    }
+
+    /// Every change so far.
+    pub(super) fn log(&self) -> &[Change] {
+        &self.log
     }
 
     pub(super) fn act(

@@ -1,6 +1,6 @@
 //! Stacks that are only looked at, and plans that wait for a person's word.
 
-use super::{Cluster, STACK, condition};
+use super::{Cluster, Operator, STACK, condition};
 use crate::setting::live;
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::json;
@@ -12,7 +12,8 @@ async fn a_plan_waits_for_its_digest_and_an_observed_stack_is_never_touched() {
     let mut stack = cluster.stack();
     stack.spec.cluster = Some(serde_json::from_value(json!({ "managementPolicy": "ObserveAndPlan" })).unwrap());
     cluster.create(&stack);
-    let _operator = cluster.operator(&[]);
+    let mut operator = cluster.operator(&[]);
+    let address = operator.address().await;
     let told = cluster.says("Ready", "False", "AwaitingApproval").await;
     assert_eq!(live(&cluster.connect().await).await, Vec::<&str>::new());
     let shown = &told["status"]["plan"];
@@ -53,8 +54,17 @@ async fn a_plan_waits_for_its_digest_and_an_observed_stack_is_never_touched() {
         let told = cluster.says("Ready", "False", "AwaitingApproval").await;
         told["status"]["plan"]["digest"].as_str().unwrap().to_owned()
     };
+    // Meanwhile a gauge tells how long it has stood so.
+    let stood = async || {
+        let metrics = Operator::metrics(&address).await;
+        let name = "polybot_drift_seconds{namespace=\"default\",stack=\"local\"} ";
+        metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse::<f64>().unwrap()
+    };
     let digest = by_hand(1).await;
+    assert!(stood().await > 0.0);
     cluster.annotate("polybot.dev/approve", &digest);
+    cluster.says("Drifted", "False", "InSync").await;
+    assert_eq!(stood().await, 0.0);
     cluster.says("Ready", "True", "Converged").await;
     assert_eq!(by_hand(2).await, digest, "the same plan, and the annotation still names it");
     // Said anew, it is good once more.
@@ -95,4 +105,19 @@ async fn a_plan_waits_for_its_digest_and_an_observed_stack_is_never_touched() {
     cluster.annotate("polybot.dev/approve", told["status"]["plan"]["digest"].as_str().unwrap());
     cluster.says("Ready", "True", "Converged").await;
     assert!(!live(&cluster.connect().await).await.contains(&"scaling_policy"));
+
+    // Nor does it go without a word where words are asked for.
+    cluster.kube.edit(STACK, |s| s["spec"]["cluster"] = json!({ "managementPolicy": "ObserveAndPlan" })).unwrap();
+    cluster.says("Ready", "True", "Converged").await;
+    let before = live(&cluster.connect().await).await;
+    cluster.kube.delete(STACK).unwrap();
+    let told = cluster.says("Ready", "False", "AwaitingApproval").await;
+    assert_eq!(live(&cluster.connect().await).await, before);
+    let steps = told["status"]["plan"]["steps"].as_array().unwrap();
+    assert!(steps.iter().all(|step| step.as_str().unwrap().contains("delete")), "{steps:?}");
+    cluster.annotate("polybot.dev/approve", told["status"]["plan"]["digest"].as_str().unwrap());
+    cluster.until_gone(STACK).await;
+    let left = live(&cluster.connect().await).await;
+    assert_eq!(left, ["bucket", "repository", "repository", "secret", "secret", "table", "table"], "what holds data");
+    assert!(operator.stop().await.success());
 }

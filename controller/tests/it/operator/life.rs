@@ -1,9 +1,10 @@
 //! The life of a stack in a cluster, from its creation to its end.
 
-use super::{Cluster, EVENTS, SECRETS, STACK, condition};
-use crate::setting::live;
+use super::{Cluster, EVENTS, Operator, SECRETS, STACK, condition, secret};
+use crate::setting::{TOKEN, live};
 use serde_json::json;
 
+const LEASE: &str = "apis/coordination.k8s.io/v1/namespaces/default/leases/polybot-controller";
 const OUTPUTS: &str = "api/v1/namespaces/default/configmaps/outputs";
 
 #[tokio::test]
@@ -12,7 +13,11 @@ async fn a_stack_is_made_told_of_edited_mended_paused_and_removed() {
     let mut stack = cluster.stack();
     stack.spec.cluster = Some(serde_json::from_value(json!({ "outputsTo": "outputs" })).unwrap());
     cluster.create(&stack);
-    let operator = cluster.operator(&[]);
+    // Somebody else writes the object at the moment in which it gets its finalizer, and the Lease while it is held.
+    cluster.kube.refuse(&format!("PATCH /{STACK}"), 409, 1);
+    cluster.kube.refuse(&format!("PUT /{LEASE}"), 409, 1);
+    let mut operator = cluster.operator(&[]);
+    let address = operator.address().await;
 
     // Without the Secret and the images everything else is made, and what is missing is told.
     let waiting = cluster.says("Ready", "False", "Waiting").await;
@@ -20,8 +25,14 @@ async fn a_stack_is_made_told_of_edited_mended_paused_and_removed() {
     let message = condition(&waiting, "Ready")["message"].as_str().unwrap();
     assert!(message.contains("kubectl -n default create secret generic telegram"), "{message}");
     cluster.push_images().await;
-    // The Secret is watched: nobody has to wait for the next pass.
-    cluster.create_secret();
+    // The Secret is watched, made or changed: nobody has to wait for the next pass.
+    cluster.kube.create(SECRETS, secret("no token")).unwrap();
+    cluster
+        .until(STACK, "told of the token", |s| {
+            condition(s, "Ready")["message"].as_str().unwrap_or_default().contains("the token is none")
+        })
+        .await;
+    cluster.kube.edit(&format!("{SECRETS}/telegram"), |s| s["data"] = secret(TOKEN)["data"].clone()).unwrap();
     let ready = cluster.says("Ready", "True", "Converged").await;
     assert_eq!(cluster.writes().await, Vec::<String>::new(), "AWS is as the status says");
     for (kind, status) in [("Synced", "True"), ("Drifted", "False"), ("Stalled", "False"), ("Paused", "False")] {
@@ -70,8 +81,8 @@ async fn a_stack_is_made_told_of_edited_mended_paused_and_removed() {
 
     // Watches that end, and a history that is forgotten, lose nothing; refusals and conflicts are tried again.
     cluster.kube.end_watches(true);
-    cluster.kube.refuse("PATCH /apis/polybot.dev/v1alpha1/namespaces/default/polybotstacks/local/status", 409, 1);
-    cluster.kube.refuse("PATCH /apis/polybot.dev/v1alpha1/namespaces/default/polybotstacks/local/status", 500, 1);
+    cluster.kube.refuse(&format!("PATCH /{STACK}/status"), 409, 1);
+    cluster.kube.refuse(&format!("PATCH /{STACK}/status"), 500, 1);
     cluster.kube.refuse("GET /apis/polybot.dev/v1alpha1/polybotstacks", 500, 1);
     cluster.kube.edit(STACK, |s| s["spec"]["queues"]["identify"]["maxReceives"] = json!(7)).unwrap();
     cluster.says("Ready", "True", "Converged").await;
@@ -79,11 +90,14 @@ async fn a_stack_is_made_told_of_edited_mended_paused_and_removed() {
 
     // It goes without its Secret; what holds data stays, and the webhook, for which the token would be needed.
     cluster.kube.delete(&format!("{SECRETS}/telegram")).unwrap();
+    cluster.kube.refuse(&format!("PATCH /{STACK}"), 409, 1);
     cluster.kube.delete(STACK).unwrap();
     cluster.until_gone(STACK).await;
     let left = live(&cluster.connect().await).await;
     assert_eq!(left, ["bucket", "repository", "repository", "secret", "secret", "table", "table", "webhook"]);
     assert!(cluster.kube.list(EVENTS).iter().any(|e| e["reason"] == "Removed"));
+    let metrics = Operator::metrics(&address).await;
+    assert!(metrics.contains("polybot_deletion_seconds_count "), "{metrics}");
     assert!(operator.stop().await.success());
 
     // The chart's roles allow what was asked, and nothing else. Only a real API server asks for the right to own things.

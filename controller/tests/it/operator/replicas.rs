@@ -1,6 +1,6 @@
 //! Two replicas: one leads, the other follows when the first dies, wherever it was.
 
-use super::{Cluster, STACK};
+use super::{Cluster, EVENTS, STACK};
 use std::collections::BTreeSet;
 
 const LEASE: &str = "apis/coordination.k8s.io/v1/namespaces/default/leases/polybot-controller";
@@ -31,8 +31,19 @@ async fn a_leader_that_is_killed_in_mid_pass_is_followed_and_one_of_everything_i
     let rows = told["status"]["resources"].as_array().unwrap();
     let addresses: BTreeSet<_> = rows.iter().map(|r| r["address"].as_str().unwrap()).collect();
     assert_eq!(addresses.len(), rows.len(), "one of everything");
+    // What the first had made before it died, it could not tell of. All else was made once, and nothing was taken away.
+    let events = cluster.kube.list(EVENTS);
+    let of = |reason: &str| events.iter().filter(|e| e["reason"] == reason).collect::<Vec<_>>();
+    let (created, made) = (of("Created"), rows.iter().filter(|row| row["state"] == "ready").count());
+    assert!(created.iter().all(|e| e["series"].is_null()), "{created:#?}");
+    assert!((made - 20..made).contains(&created.len()), "{} of {made}", created.len());
+    assert_eq!([of("Deleted").len(), of("Replaced").len(), of("StepFailed").len()], [0; 3], "{events:#?}");
 
-    // A leader that is robbed of its Lease stops, and says so.
+    // A leader that is robbed of its Lease stops, and says so; of what it was at, it tells nothing any more.
+    cluster.world.aws.switch("hold_after_call", "sqs:SetQueueAttributes".into()).await.unwrap();
+    cluster.kube.edit(STACK, |s| s["spec"]["queues"]["work"]["maxReceives"] = 9.into()).unwrap();
+    cluster.world.aws.held().await.unwrap();
+    let (stack, events) = (cluster.kube.get(STACK), cluster.kube.list(EVENTS));
     let rob = |lease: &mut serde_json::Value| {
         lease["spec"]["holderIdentity"] = "somebody-else".into();
         lease["spec"]["leaseTransitions"] = 3.into();
@@ -40,6 +51,7 @@ async fn a_leader_that_is_killed_in_mid_pass_is_followed_and_one_of_everything_i
     cluster.kube.edit(LEASE, rob).unwrap();
     let ended = tokio::time::timeout(super::PATIENCE, second.child.wait()).await.expect("it stops").unwrap();
     assert!(!ended.success());
+    assert_eq!((cluster.kube.get(STACK), cluster.kube.list(EVENTS)), (stack, events));
 
     // One that is told to stop gives it back, so the next one leads at once.
     let mut third = cluster.operator(&[]);

@@ -52,7 +52,7 @@ async fn it_looks_at_what_is_selected_as_often_as_it_is_asked_and_tells_how_it_f
         (answer.status().as_u16(), answer.text().await.unwrap())
     };
     assert_eq!(get("healthz").await.0, 200);
-    assert_eq!(get("readyz").await, (200, "leads\n".to_owned()));
+    assert_eq!(get(&crate::chart::tested()).await, (200, "leads\n".to_owned()), "what helm test asks for");
     let (code, metrics) = get("metrics").await;
     assert_eq!(code, 200);
     for name in

@@ -1,8 +1,12 @@
 //! What goes wrong, and how it is told: specs that are none, an AWS that is not there, credentials of another account.
 
-use super::{Cluster, EVENTS, STACK, STACKS, condition};
+use super::{Cluster, EVENTS, Operator, STACK, STACKS, condition};
 use serde_json::json;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
 
 #[tokio::test]
 async fn bad_specs_stall_until_they_change_and_an_absent_aws_is_tried_again() {
@@ -47,9 +51,7 @@ async fn bad_specs_stall_until_they_change_and_an_absent_aws_is_tried_again() {
         "{told}"
     );
     for path in [STACK, &path] {
-        // Nothing was ever made for them, so they go at once when nobody has to be asked.
-        let orphan = json!({ "deletionPolicy": "Orphan" });
-        cluster.kube.edit(path, |s| s["spec"]["cluster"] = orphan.clone()).unwrap();
+        // Nothing was ever made for them, so they go at once.
         cluster.kube.delete(path).unwrap();
         cluster.until_gone(path).await;
     }
@@ -69,6 +71,67 @@ async fn bad_specs_stall_until_they_change_and_an_absent_aws_is_tried_again() {
     let _operator = cluster.operator(&[]);
     let told = cluster.says("Ready", "False", "Waiting").await;
     assert_eq!(condition(&told, "Synced")["status"], "True");
+}
+
+/// A way to AWS, closed when this is dropped.
+struct Road {
+    at: SocketAddr,
+    _traffic: JoinSet<()>,
+}
+
+impl Road {
+    async fn open(at: SocketAddr, cluster: &Cluster) -> Self {
+        let listener = TcpListener::bind(at).await.unwrap();
+        let (at, aws) = (listener.local_addr().unwrap(), cluster.world.aws.endpoint().replace("http://", ""));
+        let mut traffic = JoinSet::new();
+        traffic.spawn(async move {
+            let mut under_way = JoinSet::new();
+            loop {
+                let (mut from, _) = listener.accept().await.unwrap();
+                let mut to = TcpStream::connect(&aws).await.unwrap();
+                under_way.spawn(async move { drop(tokio::io::copy_bidirectional(&mut from, &mut to).await) });
+            }
+        });
+        Self { at, _traffic: traffic }
+    }
+}
+
+#[tokio::test]
+async fn an_aws_that_is_away_for_a_while_leaves_a_stack_and_what_is_told_of_it_as_they_were() {
+    let cluster = Cluster::new().await;
+    cluster.create_secret();
+    let mut stack = cluster.stack();
+    stack.spec.cluster = Some(serde_json::from_value(json!({ "outputsTo": "outputs" })).unwrap());
+    cluster.create(&stack);
+    let road = Road::open(([127, 0, 0, 1], 0).into(), &cluster).await;
+    let at = road.at;
+    let mut env = cluster.world.aws.env();
+    env.retain(|(name, _)| name != "AWS_ENDPOINT_URL");
+    env.push(("AWS_ENDPOINT_URL".to_owned(), format!("http://{at}")));
+    let operator = cluster.operator_with(&env, &[]);
+    cluster.says("Ready", "False", "Waiting").await;
+    cluster.push_images().await;
+    cluster.annotate("polybot.dev/reconcile", "images");
+    let before = cluster.says("Ready", "True", "Converged").await;
+    let outputs = "api/v1/namespaces/default/configmaps/outputs";
+    let (events, offered) = (cluster.events(), cluster.kube.get(outputs).unwrap()["data"].clone());
+    let made = cluster.world.aws.inventory().await.unwrap();
+
+    drop(road);
+    cluster.annotate("polybot.dev/reconcile", "away");
+    let told = cluster.until(STACK, "looked for", |s| s["status"]["reconciled"] == "away").await;
+    assert_eq!(condition(&told, "Synced")["status"], "False", "{told:#}");
+    assert_eq!(condition(&told, "Drifted")["status"], "Unknown", "{told:#}");
+    assert_eq!(told["status"]["outputs"], before["status"]["outputs"], "whoever lives on them goes on");
+    assert_eq!(cluster.kube.get(outputs).unwrap()["data"], offered);
+
+    let _road = Road::open(at, &cluster).await;
+    cluster.annotate("polybot.dev/reconcile", "back");
+    cluster.until(STACK, "found", |s| s["status"]["reconciled"] == "back").await;
+    cluster.says("Ready", "True", "Converged").await;
+    assert_eq!(cluster.events(), events);
+    assert_eq!(cluster.world.aws.inventory().await.unwrap(), made);
+    assert!(operator.stop().await.success());
 }
 
 #[tokio::test]
@@ -94,12 +157,10 @@ async fn a_role_is_taken_only_for_a_namespace_that_it_is_allowed_to_and_with_its
     let message = condition(&told, "Ready")["message"].as_str().unwrap();
     assert!(message.contains("--allow-role default=arn:aws:iam::123456789012:role/of-another-team"), "{message}");
     assert!(cluster.events().contains(&"RoleNotAllowed look".to_owned()), "{:?}", cluster.events());
-    // Not to remove anything either: it stays, unless AWS is not to be asked.
+    // Nothing was made as that role, so nothing has to be removed as it.
     cluster.kube.delete(STACK).unwrap();
-    cluster.says("Stalled", "True", "RoleNotAllowed").await;
-    assert_eq!(cluster.world.aws.calls().await.unwrap(), Vec::<String>::new());
-    cluster.kube.edit(STACK, |s| s["spec"]["cluster"] = json!({ "deletionPolicy": "Orphan" })).unwrap();
     cluster.until_gone(STACK).await;
+    assert_eq!(cluster.world.aws.calls().await.unwrap(), Vec::<String>::new());
 
     // One that is allowed is taken before anything is asked, with what its trust asks for.
     let mut stack = serde_json::to_value(cluster.stack()).unwrap();
@@ -129,7 +190,7 @@ async fn an_object_that_cannot_be_read_tells_what_its_deletion_waits_for() {
     let address = operator.address().await;
     cluster.says("Stalled", "True", "InvalidSpec").await;
     // An API server may refuse every change of such an object, its status as well.
-    cluster.kube.refuse("PATCH /apis/polybot.dev/v1alpha1/namespaces/default/polybotstacks/local/status", 422, 1);
+    cluster.kube.refuse(&format!("PATCH /{STACK}/status"), 422, 1);
     cluster.kube.delete(STACK).unwrap();
     operator.logs("it is being deleted, but").await;
     let told = cluster.says("Stalled", "True", "DeletionBlocked").await;
@@ -143,15 +204,11 @@ async fn an_object_that_cannot_be_read_tells_what_its_deletion_waits_for() {
     assert_eq!(cluster.world.aws.calls().await.unwrap(), Vec::<String>::new());
 
     // Mended, it goes the way of all others.
-    let mend = |stack: &mut serde_json::Value| {
-        stack["spec"]["polybot"]["replicas"] = json!(1);
-        stack["spec"]["cluster"] = json!({ "deletionPolicy": "Orphan" });
-    };
-    cluster.kube.edit(STACK, mend).unwrap();
+    cluster.kube.edit(STACK, |s| s["spec"]["polybot"]["replicas"] = json!(1)).unwrap();
     cluster.until_gone(STACK).await;
 
     // Or it is freed by hand: what others hold it for is not ours to say, and no alarm goes on for it.
-    let metrics = async || reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap();
+    let metrics = async || Operator::metrics(&address).await;
     let stalled = "polybot_stack_condition{namespace=\"default\",stack=\"local\",type=\"Stalled\"}";
     let held = ["polybot.dev/stack", "example.com/another"];
     stack["metadata"]["finalizers"] = json!(held);
