@@ -468,7 +468,9 @@ fn polybot_type() -> String {
 /// The detector.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(deny_unknown_fields)]
+#[schemars(deny_unknown_fields, extend("x-kubernetes-validations" = [
+    {"rule": "self.replicas.min > 0 || has(self.scaling.backlog)", "message": "min 0 needs scaling.backlog: a group without instances has no CPU to scale on"},
+]))]
 pub struct Yolo5 {
     /// Its container image.
     pub image: ImageRef,

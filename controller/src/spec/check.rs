@@ -153,6 +153,14 @@ pub fn check(stack: &PolybotStack) -> Vec<Found> {
                 "min <= max",
             );
         }
+        if yolo5.replicas.min == 0 && yolo5.scaling.backlog.is_none() {
+            fault(
+                "spec.yolo5.replicas.min",
+                "min 0 needs scaling.backlog: a group without instances has no CPU to scale on, so no worker would ever run"
+                    .to_owned(),
+                "at least 1, or scaling: { backlog: { latencyTarget: 60s, secondsPerMessage: 1 } }",
+            );
+        }
         if yolo5.replicas.max == 0 {
             fault("spec.yolo5.replicas.max", "no worker could ever run".to_owned(), "at least 1");
         }

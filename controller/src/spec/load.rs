@@ -241,6 +241,7 @@ mod tests {
                 "SSH from everywhere",
             ),
             (("  yolo5:\n", "  yolo5:\n    replicas: { min: 5, max: 2 }\n"), "min 5 is over max 2"),
+            (("  yolo5:\n", "  yolo5:\n    replicas: { min: 0, max: 2 }\n"), "min 0 needs scaling.backlog"),
             (("  yolo5:\n", "  queues: { identify: { retention: 30s } }\n  yolo5:\n"), "60s to 14d"),
             (("  yolo5:\n", "  telegram: { token: { env: A, file: b } }\n  yolo5:\n"), "exactly one place"),
             (("prefix: my", "prefix: My_Prefix"), "cannot be part of AWS names"),

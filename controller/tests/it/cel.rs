@@ -122,6 +122,20 @@ fn the_api_server_takes_good_specs_and_says_what_is_wrong_with_bad_ones() {
         ("min is max", |s| s["spec"]["yolo5"]["replicas"] = json!({ "min": 2, "max": 2 }), ""),
         ("none at all", |s| s["spec"]["yolo5"]["replicas"] = json!({ "min": 0, "max": 0 }), "max has to be at least 1"),
         (
+            "none to scale on",
+            |s| s["spec"]["yolo5"]["replicas"] = json!({ "min": 0, "max": 2 }),
+            "min 0 needs scaling.backlog",
+        ),
+        (
+            "none while nothing waits",
+            |s| {
+                s["spec"]["yolo5"]["replicas"] = json!({ "min": 0, "max": 2 });
+                s["spec"]["yolo5"]["scaling"] =
+                    json!({ "backlog": { "latencyTarget": "60s", "secondsPerMessage": 1.0 } });
+            },
+            "",
+        ),
+        (
             "two targets",
             |s| {
                 s["spec"]["yolo5"]["scaling"] =
