@@ -3,9 +3,10 @@
 //! (<https://www.checkov.io/5.Policy%20Index/cloudformation.html>) where it has the same one.
 
 use crate::{
-    engine::{Address, Resource, Wanted},
+    engine::{Address, Resource, Slot, Wanted},
     facts::Facts,
     kinds::{
+        alarm::Alarm,
         bucket::Bucket,
         launch_template_version::LaunchTemplateVersion,
         listener::Listener,
@@ -13,6 +14,7 @@ use crate::{
         queue::Queue,
         repository::Repository,
         role::Role,
+        rollout::Rollout,
         scaling_group::ScalingGroup,
         security_group_rule::{Direction, Peer, SecurityGroupRule},
         table::Table,
@@ -135,6 +137,9 @@ fn must(kept: bool, why: &str) -> Result<(), String> {
     if kept { Ok(()) } else { Err(why.to_owned()) }
 }
 
+/// The rule that a rollout is watched for long enough.
+pub const WATCHED: &str = "POLYBOT_8";
+
 /// Judges a spec. Waivers count to their last day.
 pub fn judge(stack: &PolybotStack, today: Date) -> Vec<Judgement> {
     let wanted = stack::stack(stack, &Facts::assumed(stack));
@@ -142,6 +147,7 @@ pub fn judge(stack: &PolybotStack, today: Date) -> Vec<Judgement> {
     network(&mut j);
     data(&mut j);
     access(&mut j);
+    rollouts(&mut j);
     of_the_spec(&mut j, stack);
     for (rule, title, why) in NOT_BUILT {
         j.waived(rule, title, why);
@@ -264,6 +270,21 @@ fn listed(value: &Value) -> impl Iterator<Item = &str> {
     value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice).iter().filter_map(Value::as_str)
 }
 
+fn rollouts(j: &mut Judge) {
+    let wanted = j.wanted;
+    j.each::<Rollout>(WATCHED, "A new version is watched until its slowest alarm can ring", |_, r| {
+        let of = |address: &Address| wanted.of::<Alarm>().find(|(a, _)| *a == address).map(|(_, alarm)| alarm);
+        let alarms = r.alarms.iter().filter_map(|watch| of(watch.source()?));
+        let Some(slowest) = alarms.max_by_key(|alarm| alarm.rings_after()) else { return Ok(()) };
+        let (bakes, rings) = (r.pace.bake, slowest.rings_after());
+        let why = format!(
+            "rollout.bake is {bakes}s, and {} rings within {rings}s: a version that does nothing right may pass for a good one",
+            slowest.name
+        );
+        must(bakes >= rings, &why)
+    });
+}
+
 fn of_the_spec(j: &mut Judge, stack: &PolybotStack) {
     let spec = &stack.spec;
     let clear = !spec.telegram.api_url.starts_with("https://");
@@ -322,13 +343,16 @@ mod tests {
     #[test]
     fn each_loosening_that_a_spec_can_say_is_found() {
         type Loosen = fn(&mut PolybotStack);
-        let loosen: [(&str, Loosen); 6] = [
+        let loosen: [(&str, Loosen); 8] = [
             ("CKV_AWS_21", |s| s.spec.bucket.versioning = false),
             ("POLYBOT_1", |s| s.spec.telegram.sources.push(Cidr::literal([8, 8, 8, 0], 24))),
             ("POLYBOT_3", |s| s.spec.telegram.api_url = "http://api.example.com".into()),
             ("POLYBOT_4", |s| s.spec.polybot.image.uri = Some("registry.example.com/polybot:v1".into())),
             ("POLYBOT_5", |s| s.spec.on_delete.data = crate::spec::DataPolicy::Purge),
             ("POLYBOT_6", |s| s.spec.polybot.rollout.auto_rollback = false),
+            (WATCHED, |s| s.spec.polybot.rollout.bake = "10m".parse().unwrap()),
+            // A job is tried for longer than the new version is watched.
+            (WATCHED, |s| s.spec.queues.identify.visibility_timeout = "3m".parse().unwrap()),
         ];
         for (rule, change) in loosen {
             let mut stack = spec();

@@ -583,7 +583,8 @@ pub struct Rollout {
     #[serde(default = "two_hundred")]
     #[schemars(range(min = 100, max = 200))]
     pub max_healthy_percent: u32,
-    /// How long the new version is watched before the rollout counts as done.
+    /// How long the new version is watched before the rollout counts as done. `validate` and `check` tell where that is shorter than
+    /// an alarm takes to ring: ten minutes and some, for jobs longer where they are tried for longer before they end as dead letters.
     #[serde(default = "bake")]
     pub bake: Duration,
     /// Whether a failed rollout goes back by itself.
@@ -598,7 +599,7 @@ fn two_hundred() -> u32 {
     200
 }
 fn bake() -> Duration {
-    Duration::seconds(300)
+    Duration::seconds(900)
 }
 fn yes() -> bool {
     true

@@ -162,6 +162,8 @@ const LAUNCH: &str = "yolo5-launch";
 const TERMINATION: &str = "yolo5-termination";
 /// Seconds that an instance has until it serves: packages, the image, the model.
 const BOOT: i32 = 600;
+/// Seconds that a job may wait. With the minutes that it does so before anybody is told, as long as a new worker takes to come.
+const AGE: i32 = 300;
 
 /// The whole stack.
 pub fn stack(stack: &PolybotStack, facts: &Facts) -> Wanted {
@@ -639,11 +641,18 @@ impl Builder<'_> {
                     name: metric.to_owned(),
                     dimensions: of.to_vec(),
                     statistic: statistic.to_owned(),
-                    growth: false,
                 };
-                let (name, alarm, tells) =
-                    (name.to_owned(), self.names.plain(name, 255), Some(topic.out(Clone::clone)));
-                w.add(name, Alarm { name: alarm, description: description.to_owned(), metric, limit, minutes, tells })
+                let alarm = Alarm {
+                    name: self.names.plain(name, 255),
+                    description: description.to_owned(),
+                    metric,
+                    limit,
+                    minutes,
+                    // The load balancer asks a bot every half minute.
+                    rise: 60,
+                    tells: Some(topic.out(Clone::clone)),
+                };
+                w.add(name, alarm)
             };
         [
             alarm(
@@ -676,10 +685,14 @@ impl Builder<'_> {
         ]
     }
 
-    /// Jobs that wait too long, and jobs that nobody could do. Dead letters stay for days: only new ones ring.
+    /// Jobs that wait too long, and jobs that nobody could do.
+    ///
+    /// SQS leaves jobs that were taken three times out of the age: those whose workers die end as dead letters, and ring there. It
+    /// is their number that rings, until somebody has looked at them and emptied the queue, and not its growth: a queue that nobody
+    /// has touched for six hours has no numbers, so the first letters would have nothing to have grown from.
     fn alarms_of_yolo5(&self, w: &mut Wanted, topic: &Handle<Topic>, queues: &Queues) -> [Handle<Alarm>; 2] {
         let mut alarm =
-            |name: &str, description: &str, queue: &Handle<Queue>, metric: &str, growth, limit: f64, minutes| {
+            |name: &str, description: &str, queue: &Handle<Queue>, metric: &str, limit: i32, minutes, rise| {
                 // The last part of an ARN of a queue is its name.
                 let of = queue.out(|o| o.arn.0.rsplit(':').next().unwrap_or_default().to_owned());
                 let metric = Metric {
@@ -687,30 +700,37 @@ impl Builder<'_> {
                     name: metric.to_owned(),
                     dimensions: vec![("QueueName".to_owned(), of)],
                     statistic: "Maximum".to_owned(),
-                    growth,
                 };
-                let (name, alarm, tells) =
-                    (name.to_owned(), self.names.plain(name, 255), Some(topic.out(Clone::clone)));
-                w.add(name, Alarm { name: alarm, description: description.to_owned(), metric, limit, minutes, tells })
+                let alarm = Alarm {
+                    name: self.names.plain(name, 255),
+                    description: description.to_owned(),
+                    metric,
+                    limit: f64::from(limit),
+                    minutes,
+                    rise,
+                    tells: Some(topic.out(Clone::clone)),
+                };
+                w.add(name, alarm)
             };
+        let spec::Queue { visibility_timeout, max_receives, .. } = &self.spec.queues.identify;
         [
             alarm(
                 "yolo5-age",
-                "A job waits for more than ten minutes",
+                "Jobs wait for more than five minutes",
                 &queues.identify,
                 "ApproximateAgeOfOldestMessage",
-                false,
-                600.0,
+                AGE,
                 5,
+                AGE,
             ),
             alarm(
                 "yolo5-dead",
-                "Jobs end as dead letters",
+                "Jobs have ended as dead letters, which wait for somebody to look at them",
                 &queues.identify_dead,
                 "ApproximateNumberOfMessagesVisible",
-                true,
-                0.0,
+                0,
                 1,
+                count(visibility_timeout.as_seconds().saturating_mul(*max_receives)),
             ),
         ]
     }

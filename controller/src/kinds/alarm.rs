@@ -23,6 +23,8 @@ pub struct Alarm {
     pub limit: f64,
     /// So many minutes in a row above the limit make it ring.
     pub minutes: i32,
+    /// Seconds in which a version that does nothing right brings the number above the limit. Not a state of the alarm.
+    pub rise: i32,
     /// The topic that is told when it begins to ring, and when it ends.
     pub tells: Option<Input<Arn>>,
 }
@@ -38,8 +40,6 @@ pub struct Metric {
     pub dimensions: Vec<(String, Input<String>)>,
     /// `Sum` or `Maximum` of a minute.
     pub statistic: String,
-    /// Whether it is the growth from one minute to the next that counts, and not the number itself.
-    pub growth: bool,
 }
 
 /// An alarm that a rollout is watched by.
@@ -73,7 +73,7 @@ impl Resource for Alarm {
     }
 
     fn changes(&self, live: &Self) -> Vec<Change> {
-        let Self { name, description, metric, limit, minutes, tells } = self;
+        let Self { name, description, metric, limit, minutes, rise: _, tells } = self;
         let mut changes: Vec<_> = [
             differs("name", name, &live.name, How::CreateFirst),
             differs("description", description, &live.description, How::InPlace),
@@ -88,6 +88,10 @@ impl Resource for Alarm {
             changes.push(differs_as("metric", live.metric.to_string(), metric.to_string(), How::InPlace));
         }
         changes
+    }
+
+    fn intent(&self) -> String {
+        format!("{:?}", Self { rise: 0, ..self.clone() })
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
@@ -130,30 +134,25 @@ impl Resource for Alarm {
 }
 
 impl Alarm {
+    /// Seconds after which it rings at the latest when a version does nothing right. What watches for a shorter time takes such a
+    /// version for good.
+    pub fn rings_after(&self) -> i32 {
+        self.rise + self.minutes * MINUTE + LATE
+    }
+
     /// Creates or changes: one call that sends everything. AWS takes tags with the first one only.
     async fn put(&self, aws: &Aws, tags: Option<Vec<Value>>) -> Result<Watch> {
-        let Self { name, description, metric, limit, minutes, tells } = self;
-        let dimensions = metric.dimensions.iter().map(|(k, v)| Ok(json!({ "Name": k, "Value": v.get()? })));
+        let Self { name, description, metric, limit, minutes, rise: _, tells } = self;
+        let Metric { namespace, name: metric, dimensions, statistic } = metric;
+        let dimensions = dimensions.iter().map(|(k, v)| Ok(json!({ "Name": k, "Value": v.get()? })));
         let dimensions = dimensions.collect::<Result<Vec<_>>>()?;
         let tells: Vec<_> = tells.iter().map(|topic| topic.get().map(|arn| &arn.0)).collect::<Result<_>>()?;
         let mut ask = json!({
             "AlarmName": name, "AlarmDescription": description, "ActionsEnabled": true, "AlarmActions": tells, "OKActions": tells,
             "Threshold": limit, "EvaluationPeriods": minutes,
             "DatapointsToAlarm": minutes, "ComparisonOperator": "GreaterThanThreshold", "TreatMissingData": "notBreaching",
+            "Namespace": namespace, "MetricName": metric, "Dimensions": dimensions, "Statistic": statistic, "Period": MINUTE,
         });
-        let more = if metric.growth {
-            json!({ "Metrics": [
-                { "Id": "m1", "ReturnData": false, "MetricStat": { "Period": MINUTE, "Stat": metric.statistic, "Metric": {
-                    "Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions } } },
-                { "Id": "e1", "ReturnData": true, "Expression": GROWTH, "Label": "growth" },
-            ] })
-        } else {
-            json!({ "Namespace": metric.namespace, "MetricName": metric.name, "Dimensions": dimensions,
-                "Statistic": metric.statistic, "Period": MINUTE })
-        };
-        for (key, value) in more.as_object().into_iter().flatten() {
-            ask[key] = value.clone();
-        }
         if let Some(tags) = tags {
             ask["Tags"] = tags.into();
         }
@@ -165,19 +164,18 @@ impl Alarm {
 
 /// Seconds of a period: metrics of AWS's own services have one value a minute.
 const MINUTE: i32 = 60;
-/// How much a number has grown since the minute before.
-const GROWTH: &str = "DIFF(m1)";
+/// Seconds by which CloudWatch's numbers come late.
+const LATE: i32 = 120;
 
 impl fmt::Display for Metric {
     /// `Sum of AWS/SQS Messages (QueueName=q)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { namespace, name, dimensions, statistic, growth } = self;
+        let Self { namespace, name, dimensions, statistic } = self;
         let dimensions: Vec<_> = dimensions
             .iter()
             .map(|(k, v)| format!("{k}={}", v.known().map_or_else(|| format!("{v:?}"), Clone::clone)))
             .collect();
-        let growth = if *growth { "growth of " } else { "" };
-        write!(f, "{growth}{statistic} of {namespace} {name} ({})", dimensions.join(", "))
+        write!(f, "{statistic} of {namespace} {name} ({})", dimensions.join(", "))
     }
 }
 
@@ -188,28 +186,24 @@ async fn read(view: &View, alarm: &Value) -> Result<Live<Alarm>> {
     let pairs = answer["Tags"].as_array().into_iter().flatten().map(|t| (t["Key"].as_str(), t["Value"].as_str()));
     let tags = tags::read(pairs);
     let (owner, logical) = view.ownership.of(Alarm::KIND, &tags, &name);
-    let parts = alarm["Metrics"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let growth = parts.iter().any(|m| m["Expression"] == GROWTH);
-    // Of an alarm with another expression than ours nothing is known but that it is another one.
-    let stat = if growth { parts.iter().find_map(|m| m.get("MetricStat").filter(|s| !s.is_null())) } else { None };
-    let plain = stat.map_or(alarm, |s| &s["Metric"]);
-    let dimensions = plain["Dimensions"].as_array().into_iter().flatten();
+    // Of an alarm on an expression nothing is known but that it is none of ours.
+    let dimensions = alarm["Dimensions"].as_array().into_iter().flatten();
     let number = |v: &Value| v.as_i64().and_then(|n| i32::try_from(n).ok()).unwrap_or_default();
     // What an alarm of ours never is: compared in another way, over other periods, silent about missing data.
     let usual = alarm["ComparisonOperator"] == "GreaterThanThreshold"
         && alarm["TreatMissingData"] == "notBreaching"
-        && number(stat.map_or(&alarm["Period"], |s| &s["Period"])) == MINUTE;
+        && number(&alarm["Period"]) == MINUTE;
     let state = Alarm {
         description: text(&alarm["AlarmDescription"]),
         metric: Metric {
-            namespace: text(&plain["Namespace"]),
-            name: format!("{}{}", text(&plain["MetricName"]), if usual { "" } else { " (judged in another way)" }),
+            namespace: text(&alarm["Namespace"]),
+            name: format!("{}{}", text(&alarm["MetricName"]), if usual { "" } else { " (judged in another way)" }),
             dimensions: dimensions.map(|d| (text(&d["Name"]), Input::Known(text(&d["Value"])))).collect(),
-            statistic: text(stat.map_or(&alarm["Statistic"], |s| &s["Stat"])),
-            growth,
+            statistic: text(&alarm["Statistic"]),
         },
         limit: alarm["Threshold"].as_f64().unwrap_or_default(),
         minutes: number(&alarm["EvaluationPeriods"]),
+        rise: 0,
         tells: told(alarm),
         name: name.clone(),
     };

@@ -161,7 +161,7 @@ async fn each_field_that_hands_can_change_is_found_as_exactly_that_and_mended() 
     spoil::<Alarm>(&c, &mut s, "yolo5-age", "limit", |v| v.limit = 9999.0).await;
     spoil::<Alarm>(&c, &mut s, "polybot-errors", "minutes", |v| v.minutes = 60).await;
     spoil::<Alarm>(&c, &mut s, "polybot-unhealthy", "description", |v| v.description = "other".into()).await;
-    spoil::<Alarm>(&c, &mut s, "yolo5-dead", "metric", |v| v.metric.growth = false).await;
+    spoil::<Alarm>(&c, &mut s, "yolo5-dead", "metric", |v| v.metric.statistic = "Minimum".into()).await;
     spoil::<Alarm>(&c, &mut s, "polybot-unavailable", "tells", |v| v.tells = None).await;
     spoil::<LifecycleHook>(&c, &mut s, "yolo5-termination", "timeout", |v| v.timeout = 7200).await;
     spoil::<ScalingPolicy>(&c, &mut s, "yolo5-tracking", "target", |v| v.target = Target::Cpu(77.0)).await;

@@ -22,7 +22,7 @@ const GROUP: &str = "talo-local-polybot";
 const REPLICAS: u32 = 2;
 /// Logical seconds in which a good version has booted, and in which it has baked as well.
 const BOOTED: u32 = 90;
-const BAKED: u32 = 420;
+const BAKED: u32 = 1020;
 /// Logical seconds after which a version that does not get healthy has failed, and the way back is done.
 const FAILED: u32 = 900;
 
@@ -370,7 +370,7 @@ async fn pause_resume_and_undo_hold_against_every_further_pass() {
     // It is good, says AWS; people say otherwise. The spec still names it.
     let told = scene.rollout(&["undo", "polybot"]).await;
     assert!(told.contains("/3 to ") && told.contains("an instance refresh has begun"), "{told}");
-    for _ in 0..8 {
+    for _ in 0..13 {
         scene.wait(BOOTED).await;
     }
     assert_eq!(scene.state().await, (2, vec![2, 2]));

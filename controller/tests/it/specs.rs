@@ -66,3 +66,17 @@ fn validate_tells_what_has_no_effect_on_a_file() {
     let said = String::from_utf8(done.unwrap().stdout).unwrap();
     assert!(said.contains("spec.cluster is for `controller operate`"), "{said}");
 }
+
+#[test]
+fn validate_warns_of_a_rollout_that_is_over_before_its_alarms_can_ring() {
+    let validate = |file: &str| {
+        let spec = root().join("specs").join(file);
+        let done =
+            std::process::Command::new(env!("CARGO_BIN_EXE_controller")).arg("validate").arg("-f").arg(spec).output();
+        String::from_utf8(done.unwrap().stdout).unwrap()
+    };
+    let said = validate("dev.yaml");
+    let warning = "warning: rollout/polybot: rollout.bake is 0s, and talo-dev-polybot-unhealthy rings within 780s";
+    assert!(said.contains(warning) && !said.contains("rollout/yolo5:"), "{said}");
+    assert!(!validate("minimal.yaml").contains("warning"), "what is there by default fits together");
+}
