@@ -163,8 +163,14 @@ fn image(
 ) -> Fact<String> {
     let host = stack::registry(&aws.account, &aws.region);
     let push = |tag: &str| {
+        // Without a word about the model the image has none, and its workers never get ready.
+        let (before, model) = match service {
+            Service::Polybot => ("", ""),
+            Service::Yolo5 => ("make model && ", " MODEL=yolo5/model"),
+        };
         format!(
-            "push it: aws ecr get-login-password --region {region} | docker login --username AWS --password-stdin {host} \
+            "push it: {before}make images TARGETS={service} VERSION={tag}{model} \
+             && aws ecr get-login-password --region {region} | docker login --username AWS --password-stdin {host} \
              && docker tag localhost/{service}:{tag} {host}/{repository}:{tag} && docker push {host}/{repository}:{tag}",
             region = aws.region,
             service = service.name(),

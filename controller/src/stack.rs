@@ -198,40 +198,22 @@ pub fn stack(stack: &PolybotStack, facts: &Facts) -> Wanted {
     w.add("polybot", rollout(&group, &version, &b.spec.polybot.rollout, &alarms));
     if let Some(yolo5) = &b.spec.yolo5 {
         let version = b.version(&mut w, Service::Yolo5, &groups.yolo5, key.as_ref(), environment.yolo5(&b));
+        let hooks = b.hooks();
         let group = w.add(
             "yolo5",
             ScalingGroup {
                 min: count(yolo5.replicas.min),
                 max: count(yolo5.replicas.max),
                 desired: count(yolo5.replicas.min),
+                hooks: hooks.to_vec(),
                 ..b.group(Service::Yolo5, &network, &version, Some(topic.out(Clone::clone)))
             },
         );
         let alarms = b.alarms_of_yolo5(&mut w, &topic, &queues);
         w.add("yolo5", rollout(&group, &version, &yolo5.rollout, &alarms));
-        w.add(
-            LAUNCH,
-            LifecycleHook {
-                name: b.names.plain(LAUNCH, 255),
-                group: group.out(Clone::clone),
-                transition: lifecycle_hook::LAUNCHING.to_owned(),
-                timeout: BOOT,
-                // EC2 is content with an instance on which no worker runs; a rollout of such a version must fail.
-                default_result: "ABANDON".to_owned(),
-            },
-        );
-        w.add(
-            TERMINATION,
-            LifecycleHook {
-                name: b.names.plain(TERMINATION, 255),
-                group: group.out(Clone::clone),
-                transition: lifecycle_hook::TERMINATING.to_owned(),
-                // A job that takes longer is another worker's by then; a minute more, for the container to stop.
-                timeout: count((b.spec.queues.identify.visibility_timeout.as_seconds() + 60).clamp(30, 7200)),
-                // The instance goes in any case: it is only asked to be done first.
-                default_result: "CONTINUE".to_owned(),
-            },
-        );
+        for (name, hook) in [LAUNCH, TERMINATION].into_iter().zip(hooks) {
+            w.add(name, LifecycleHook { group: group.out(Clone::clone), ..hook });
+        }
         let target = match (&yolo5.scaling.cpu, &yolo5.scaling.backlog) {
             (_, Some(backlog)) => Target::Backlog {
                 queue: b.names.plain("identify", 80),
@@ -939,10 +921,30 @@ impl Builder<'_> {
             health: "EC2".to_owned(),
             grace: BOOT,
             version: version.out(Clone::clone),
+            hooks: vec![],
             notify,
             metrics: true,
             suspended: BTreeSet::new(),
         }
+    }
+
+    /// What holds a worker that comes until it is ready, and one that is to go until it is done.
+    fn hooks(&self) -> [LifecycleHook; 2] {
+        let hook = |name: &str, transition: &str, timeout, default_result: &str| LifecycleHook {
+            name: self.names.plain(name, 255),
+            group: Input::Known(self.names.plain(Service::Yolo5.name(), 255)),
+            transition: transition.to_owned(),
+            timeout,
+            default_result: default_result.to_owned(),
+        };
+        // A job that takes longer is another worker's by then; a minute more, for the container to stop.
+        let finish = count((self.spec.queues.identify.visibility_timeout.as_seconds() + 60).clamp(30, 7200));
+        [
+            // EC2 is content with an instance on which no worker runs; a rollout of such a version must fail.
+            hook(LAUNCH, lifecycle_hook::LAUNCHING, BOOT, "ABANDON"),
+            // The instance goes in any case: it is only asked to be done first.
+            hook(TERMINATION, lifecycle_hook::TERMINATING, finish, "CONTINUE"),
+        ]
     }
 
     fn webhook(&self, w: &mut Wanted, certificate: &Shown) {

@@ -24,6 +24,9 @@ SCALE_IN_AFTER = 15
 
 LAUNCHING, TERMINATING = "autoscaling:EC2_INSTANCE_LAUNCHING", "autoscaling:EC2_INSTANCE_TERMINATING"
 
+# AWS forgets refreshes.
+SIX_WEEKS = 42 * 86_400.0
+
 RUNNING = ("Pending", "InProgress", "Baking", "Cancelling", "RollbackInProgress")
 
 EVENTS = []
@@ -368,6 +371,22 @@ def install():
             settle()
             return original(self)
 
+    # Hooks that come with a new group are there before its first instances; moto does not know them.
+    @rules.wrap(AutoScalingResponse, "create_auto_scaling_group")
+    def create_auto_scaling_group(original, self):
+        name, backend = self._get_param("AutoScalingGroupName"), self.autoscaling_backend
+        hooks = self._get_params().get("LifecycleHookSpecificationList") or []
+        hooks = [] if name in backend.autoscaling_groups else hooks
+        for h in hooks:
+            backend.create_lifecycle_hook(h["LifecycleHookName"], name, h["LifecycleTransition"],
+                                          int(h.get("HeartbeatTimeout", 3600)), h.get("DefaultResult", "ABANDON"))
+        try:
+            return original(self)
+        except Exception:
+            for h in hooks:
+                backend.delete_lifecycle_hook(name, h["LifecycleHookName"])
+            raise
+
     @rules.wrap(FakeAutoScalingGroup, "__init__")
     def init(original, self, *args, **kwargs):
         self.refreshes, self.settled, self.tracked, self.low = [], CLOCK.now(), CLOCK.now(), 0
@@ -485,7 +504,8 @@ def install():
         return ActionResult({"InstanceRefreshId": refresh["InstanceRefreshId"]})
 
     def describe_instance_refreshes(self):
-        rows = [{k: v for k, v in r.items() if k[0].isupper()} for r in group_of(self).refreshes]
+        known = [r for r in group_of(self).refreshes if CLOCK.now() - r["begun"] < SIX_WEEKS]
+        rows = [{k: v for k, v in r.items() if k[0].isupper()} for r in known]
         return ActionResult({"InstanceRefreshes": rows[: self._get_int_param("MaxRecords") or 50]})
 
     def active(self, statuses):

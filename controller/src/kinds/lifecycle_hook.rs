@@ -6,6 +6,7 @@ use crate::{
     aws::{Aws, Error, Result, View},
     engine::{Change, How, Input, Live, Resource, Slot, Tags, differs},
 };
+use aws_sdk_autoscaling::types::LifecycleHookSpecification;
 use futures::future::try_join_all;
 
 /// A lifecycle hook.
@@ -97,6 +98,13 @@ impl Resource for LifecycleHook {
 }
 
 impl LifecycleHook {
+    /// The same, for the call that makes its group: the first instances come at once, before a call of its own could.
+    pub(super) fn specification(&self) -> LifecycleHookSpecification {
+        let Self { name, group: _, transition, timeout, default_result } = self;
+        let hook = LifecycleHookSpecification::builder().lifecycle_hook_name(name).lifecycle_transition(transition);
+        hook.heartbeat_timeout(*timeout).default_result(default_result).build()
+    }
+
     async fn put(&self, aws: &Aws) -> Result<String> {
         let call = aws.autoscaling.put_lifecycle_hook().auto_scaling_group_name(self.group.get()?);
         let call = call.lifecycle_hook_name(&self.name).lifecycle_transition(&self.transition);

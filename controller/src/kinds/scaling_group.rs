@@ -1,6 +1,9 @@
 //! A service's instances: how many, where, and who looks after them. Which version they run is the rollout's concern.
 
-use super::{Arn, SubnetId, gone, launch_template_version::Version, of_any_stack_asg, rollout, same_set};
+use super::{
+    Arn, SubnetId, gone, launch_template_version::Version, lifecycle_hook::LifecycleHook, of_any_stack_asg, rollout,
+    same_set,
+};
 use crate::{
     aws::{Aws, Result, TagTarget, View, tags},
     engine::{Change, How, Input, Live, Phase, Resource, Slot, Tags, differs, differs_as},
@@ -29,6 +32,8 @@ pub struct ScalingGroup {
     pub grace: i32,
     /// What its first instances are made from. Not compared: other versions come by a [`rollout::Rollout`].
     pub version: Input<Version>,
+    /// What its first instances are held by, too. Not compared: each is a [`LifecycleHook`] by itself.
+    pub hooks: Vec<LifecycleHook>,
     /// Who hears of scaling events.
     pub notify: Option<Input<Arn>>,
     /// Whether the group's own metrics are on (free, and what backlog scaling reads).
@@ -94,6 +99,7 @@ impl Resource for ScalingGroup {
             health,
             grace,
             version: _,
+            hooks: _,
             notify,
             metrics,
             suspended,
@@ -143,6 +149,8 @@ impl Resource for ScalingGroup {
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<String> {
+        let hooks: Vec<_> = self.hooks.iter().map(LifecycleHook::specification).collect();
+        let hooks = (!hooks.is_empty()).then_some(hooks);
         let call = aws
             .autoscaling
             .create_auto_scaling_group()
@@ -155,6 +163,7 @@ impl Resource for ScalingGroup {
             .health_check_type(&self.health)
             .health_check_grace_period(self.grace)
             .launch_template(rollout::specification(self.version.get()?))
+            .set_lifecycle_hook_specification_list(hooks)
             .set_tags(Some(tags::scaling_group_tags(&self.name, tags)));
         call.send().await?;
         self.set_metrics(aws).await?;
@@ -284,6 +293,7 @@ fn read(view: &View, group: &AutoScalingGroup, notifications: &[NotificationConf
         health: group.health_check_type().unwrap_or_default().to_owned(),
         grace: group.health_check_grace_period().unwrap_or_default(),
         version: Input::Absent("told by the rollout".to_owned()),
+        hooks: vec![],
         notify,
         metrics: !group.enabled_metrics().is_empty(),
         suspended: group.suspended_processes().iter().filter_map(|p| p.process_name().map(ToOwned::to_owned)).collect(),

@@ -1,6 +1,6 @@
 //! Each rule of real AWS that the local one adds, seen through the SDK.
 
-use aws_sdk_autoscaling::types::LaunchTemplateSpecification as Template;
+use aws_sdk_autoscaling::types::{LaunchTemplateSpecification as Template, LifecycleHookSpecification};
 use aws_sdk_ec2::{error::ProvideErrorMetadata, types::RequestLaunchTemplateData};
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, Certificate, LoadBalancerAttribute, LoadBalancerSchemeEnum, ProtocolEnum,
@@ -145,7 +145,7 @@ async fn fleet(net: &Net) -> (aws_sdk_autoscaling::Client, String) {
     let call = net.ec2.create_launch_template().launch_template_name("fleet").launch_template_data(data);
     let template = call.send().await.unwrap().launch_template.unwrap().launch_template_id.unwrap();
     let autoscaling = aws_sdk_autoscaling::Client::new(&net.aws.config("us-east-1"));
-    create_group(net, &autoscaling, &template).await.unwrap();
+    create_group(net, &autoscaling, &template, None).await.unwrap();
     (autoscaling, template)
 }
 
@@ -153,10 +153,15 @@ async fn create_group(
     net: &Net,
     autoscaling: &aws_sdk_autoscaling::Client,
     template: &str,
+    hook: Option<&str>,
 ) -> Result<(), aws_sdk_autoscaling::Error> {
     let of = Template::builder().launch_template_id(template).version("1").build();
     let call = autoscaling.create_auto_scaling_group().auto_scaling_group_name("fleet").min_size(1).max_size(4);
-    let call = call.health_check_type("ELB");
+    let hook = hook.map(|name| {
+        let hook = LifecycleHookSpecification::builder().lifecycle_hook_name(name).heartbeat_timeout(600);
+        hook.lifecycle_transition("autoscaling:EC2_INSTANCE_LAUNCHING").default_result("ABANDON").build()
+    });
+    let call = call.health_check_type("ELB").set_lifecycle_hook_specification_list(hook.map(|hook| vec![hook]));
     call.vpc_zone_identifier(net.subnets.join(",")).launch_template(of).send().await?;
     Ok(())
 }
@@ -171,7 +176,7 @@ async fn ubuntu(aws: &LocalAws) -> String {
 async fn a_group_is_one_of_its_name_and_its_instances_are_what_its_template_says() {
     let net = net().await;
     let (autoscaling, template) = fleet(&net).await;
-    let again = create_group(&net, &autoscaling, &template).await.unwrap_err();
+    let again = create_group(&net, &autoscaling, &template, None).await.unwrap_err();
     assert_eq!(again.code(), Some("AlreadyExists"));
     let instances = net.ec2.describe_instances().send().await.unwrap();
     let instance = &instances.reservations()[0].instances()[0];
@@ -277,6 +282,14 @@ async fn a_refresh_takes_time_fails_goes_back_is_cancelled_and_keeps_as_many_hea
     start().await.unwrap();
     advance(400).await;
     assert_eq!(state().await, "Successful 2 [2]");
+    let refreshes = async || {
+        let all = autoscaling.describe_instance_refreshes().auto_scaling_group_name("fleet").send().await.unwrap();
+        all.instance_refreshes().len()
+    };
+    advance(42 * 86_400 - 1_000).await;
+    assert_eq!(refreshes().await, 1, "the others began earlier");
+    advance(1_000).await;
+    assert_eq!(refreshes().await, 0, "and after six weeks each is forgotten");
 
     let moments = net.aws.moments("fleet").await.unwrap();
     assert!(moments.iter().skip_while(|m| m.healthy < 1).all(|m| m.healthy >= m.desired), "{moments:?}");
@@ -322,6 +335,31 @@ async fn a_hook_holds_an_instance_until_it_is_answered_and_tracking_moves_the_si
         1,
         "without an answer they go when the time is up"
     );
+}
+
+#[tokio::test]
+async fn a_hook_that_comes_with_a_group_holds_its_first_instances() {
+    let net = net().await;
+    let (autoscaling, template) = fleet(&net).await;
+    let force = autoscaling.delete_auto_scaling_group().auto_scaling_group_name("fleet").force_delete(true);
+    force.send().await.unwrap();
+    net.aws.switch("clock_rate", json!(0)).await.unwrap();
+    create_group(&net, &autoscaling, &template, Some("h")).await.unwrap();
+    let states = async || {
+        let fleet = net.aws.fleet().await.unwrap();
+        fleet["fleet"]["instances"].as_array().unwrap().iter().map(|i| i["state"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(states().await, ["Pending:Wait"]);
+    net.aws.advance(60).await.unwrap();
+    assert_eq!(states().await, ["InService"]);
+
+    // A group that is refused brings nothing.
+    let again = create_group(&net, &autoscaling, &template, Some("other")).await.unwrap_err();
+    assert_eq!(again.code(), Some("AlreadyExists"));
+    let hooks = autoscaling.describe_lifecycle_hooks().auto_scaling_group_name("fleet").send().await.unwrap();
+    let hooks: Vec<_> =
+        hooks.lifecycle_hooks().iter().map(|h| (h.lifecycle_hook_name(), h.heartbeat_timeout())).collect();
+    assert_eq!(hooks, [(Some("h"), Some(600))]);
 }
 
 #[tokio::test]
@@ -419,10 +457,10 @@ async fn instances_are_made_once_a_token_and_a_profile_is_not_known_at_once() {
     let iam = aws_sdk_iam::Client::new(&net.aws.config("us-east-1"));
     iam.create_instance_profile().instance_profile_name("young").send().await.unwrap();
     net.aws.switch("profile_delay", json!(3600)).await.unwrap();
-    let early = create_group(&net, &autoscaling, &template).await.unwrap_err();
+    let early = create_group(&net, &autoscaling, &template, None).await.unwrap_err();
     assert!(early.message().unwrap().contains("Invalid IAM Instance Profile name"));
     net.aws.switch("profile_delay", json!(0)).await.unwrap();
-    create_group(&net, &autoscaling, &template).await.unwrap();
+    create_group(&net, &autoscaling, &template, None).await.unwrap();
 }
 
 #[tokio::test]
