@@ -5,20 +5,19 @@ use super::{connect, name, out, print_error, stacks, title};
 use crate::{
     aws::{Error, TagTarget, View},
     cli::{RolloutArgs, RolloutCommand, RolloutFormat},
-    engine::{Action, Address, Found, Input, Live, Owner, Phase, Plan, Resource},
+    engine::{Action, Address, Found, Input, Live, Owner, Phase, Plan, Resource, Tags},
     facts,
     kinds::{
         launch_template_version::{LaunchTemplateVersion, Version, container},
-        rollout::{PAUSE, Rollout, Seen, UNDO, Wish, break_off},
+        rollout::{PAUSE, Rollout, Seen, UNDO, break_off},
     },
     reconcile::{Allow, Connection, Goal},
     stack::{self, Service},
 };
 use anyhow::{Context, bail};
-use aws_sdk_autoscaling::types::InstanceRefreshStatus as Status;
 use contract::env;
 use serde_json::{Value, json};
-use std::{cmp::Reverse, process::ExitCode};
+use std::{cmp::Reverse, fmt, process::ExitCode};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub(super) async fn run(args: &RolloutArgs) -> anyhow::Result<ExitCode> {
@@ -67,10 +66,32 @@ struct Kept {
     version: Version,
     /// Digest of its container image.
     digest: Option<String>,
+    /// The tags of that in the registry.
+    tags: Vec<String>,
+    /// When it was made.
+    made: Option<OffsetDateTime>,
     /// What it lacks, so that nothing can be launched from it.
     gone: Option<&'static str>,
-    /// Whether it has run.
-    proven: bool,
+}
+
+impl fmt::Display for Kept {
+    /// `lt-1/3  v1.4.0  sha256:0123456789ab  2026-11-29`, and what it lacks.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, digest, tags, made, gone } = self;
+        write!(f, "{version}")?;
+        tags.iter().try_for_each(|tag| write!(f, "  {tag}"))?;
+        digest.iter().try_for_each(|digest| write!(f, "  {}", digest.get(..19).unwrap_or(digest)))?;
+        made.iter().try_for_each(|made| write!(f, "  {}", made.date()))?;
+        gone.iter().try_for_each(|what| write!(f, "  ({what})"))
+    }
+}
+
+impl Stand {
+    /// A version with what is known of it.
+    fn told(&self, version: &Version) -> String {
+        let kept = self.versions.iter().find(|kept| kept.version == *version);
+        kept.map_or_else(|| version.to_string(), ToString::to_string)
+    }
 }
 
 /// Looks at the stack, and at the rollouts of one service or of all.
@@ -129,7 +150,9 @@ async fn versions(connection: &Connection, plan: &Plan, service: Service) -> Vec
         let image = container(&state.user_data.template);
         let digest = image.and_then(|c| c.split('@').nth(1)).map(ToOwned::to_owned);
         let ours = image.filter(|i| i.starts_with(&ours)).and(digest.as_ref());
-        let lost = ours.zip(stored.as_ref()).is_some_and(|(digest, stored)| !stored.contains_key(digest));
+        let tags = ours.zip(stored.as_ref()).map(|(digest, stored)| stored.get(digest));
+        let lost = tags == Some(None);
+        let tags = tags.flatten().into_iter().flatten().cloned().collect();
         // The group would take its instances away for want of the answer that their workers owe the hook.
         let silent = service == Service::Yolo5 && !state.user_data.template.contains(env::LAUNCH_HOOK);
         let gone = if !state.image_exists {
@@ -139,7 +162,7 @@ async fn versions(connection: &Connection, plan: &Plan, service: Service) -> Vec
         } else {
             silent.then_some("no launch hook")
         };
-        Some(Kept { version, digest, gone, proven: f.proven })
+        Some(Kept { version, digest, tags, made: f.since, gone })
     };
     let mut all: Vec<_> = plan.found.iter().filter(is_it).filter_map(kept).collect();
     all.sort_by_key(|kept| Reverse(kept.version.number));
@@ -168,24 +191,17 @@ async fn status(
 
 /// One service in some lines.
 fn describe(s: &Stand) -> String {
-    let image = |v: &Version| {
-        let kept = s.versions.iter().find(|kept| kept.version == *v);
-        let digest = kept.and_then(|kept| kept.digest.as_ref());
-        let digest = digest.map_or_else(String::new, |digest| format!("  {}", digest.get(..19).unwrap_or(digest)));
-        let gone = kept.and_then(|kept| kept.gone).map_or_else(String::new, |what| format!("  ({what})"));
-        format!("{digest}{gone}")
-    };
     let seen = &s.live.state.seen;
     let mut text = format!("{}: {}\n", s.service, word(s));
     if let Some(v) = s.live.state.version.known() {
-        text.push_str(&format!("  runs    {v}{}\n", image(v)));
+        text.push_str(&format!("  runs    {}\n", s.told(v)));
     }
     for v in &seen.others {
-        text.push_str(&format!("  beside  {v}{}\n", image(v)));
+        text.push_str(&format!("  beside  {}\n", s.told(v)));
     }
     match (&s.wanted, &s.open) {
         (Some(v), _) if Some(v) != s.live.state.version.known() => {
-            text.push_str(&format!("  wanted  {v}{}\n", image(v)));
+            text.push_str(&format!("  wanted  {}\n", s.told(v)));
         }
         (Some(_), _) => {}
         (None, Some(why)) => text.push_str(&format!("  wanted  not known: {why}\n")),
@@ -195,13 +211,10 @@ fn describe(s: &Stand) -> String {
         let when = r.times.1.or(r.times.0).and_then(|t| t.format(&Rfc3339).ok()).unwrap_or_default();
         text.push_str(&format!("  {when}  {r}\n"));
     }
-    let all = s.versions.iter().map(|kept| &kept.version);
-    for v in all.filter(|v| Some(*v) != s.live.state.version.known() && Some(*v) != s.wanted.as_ref()) {
-        text.push_str(&format!(
-            "  kept    {v}{}{}\n",
-            image(v),
-            if seen.failure(v).is_some() { "  (failed)" } else { "" }
-        ));
+    let elsewhere = |v: &Version| Some(v) != s.live.state.version.known() && Some(v) != s.wanted.as_ref();
+    for kept in s.versions.iter().filter(|kept| elsewhere(&kept.version)) {
+        let failed = if s.live.state.failure(&kept.version).is_some() { "  (failed)" } else { "" };
+        text.push_str(&format!("  kept    {kept}{failed}\n"));
     }
     text
 }
@@ -235,8 +248,8 @@ fn document(s: &Stand) -> Value {
         "paused": seen.wish.paused,
         "undone": seen.wish.undo.as_ref().map(|(bad, _)| bad.to_string()),
         "versions": s.versions.iter().map(|kept| json!({
-            "version": kept.version.to_string(), "image": kept.digest, "gone": kept.gone,
-            "failed": seen.failure(&kept.version).is_some(),
+            "version": kept.version.to_string(), "image": kept.digest, "tags": kept.tags, "made": time(kept.made),
+            "gone": kept.gone, "failed": s.live.state.failure(&kept.version).is_some(),
         })).collect::<Vec<_>>(),
         "refreshes": seen.refreshes.iter().map(|r| json!({
             "id": r.id, "to": r.to.as_ref().map(ToString::to_string), "status": r.status.as_str(), "percent": r.percent,
@@ -248,9 +261,16 @@ fn document(s: &Stand) -> Value {
 /// The word first, and then the deed: a pass in between must not start again what is broken off.
 async fn pause(connection: &Connection, service: Option<Service>, text: &mut String) -> anyhow::Result<()> {
     for s in look(connection, service).await.context("nothing was done")? {
-        note(connection, &s, &Wish { paused: true, ..Wish::default() }).await?;
+        let seen = &s.live.state.seen;
+        let running = seen.running();
+        let mut said = seen.clone();
+        said.wish.paused = true;
+        if let Some(to) = running.filter(|r| !r.ends_by_itself()).and_then(|r| r.to.as_ref()) {
+            said.record = said.record.without(to);
+        }
+        note(connection, &s, &said).await?;
         text.push_str(&format!("{}: rollouts are paused", s.service));
-        match s.live.state.seen.running() {
+        match running {
             Some(refresh) if refresh.ends_by_itself() => text.push_str(&format!("; the {refresh} ends by itself")),
             Some(refresh) => {
                 let broken_off = break_off(&connection.aws, &s.live.id, refresh, false).await;
@@ -269,9 +289,9 @@ async fn pause(connection: &Connection, service: Option<Service>, text: &mut Str
 /// Lifts `pause`, and where there is none `undo`: each word by itself, as it was said.
 async fn resume(connection: &Connection, service: Option<Service>, text: &mut String) -> anyhow::Result<()> {
     for s in look(connection, service).await.context("nothing was done")? {
-        let mut wish = s.live.state.seen.wish.clone();
-        let (key, lifted) = match &wish.undo {
-            _ if wish.paused => (PAUSE, "pause".to_owned()),
+        let mut said = s.live.state.seen.clone();
+        let (key, lifted) = match &said.wish.undo {
+            _ if said.wish.paused => (PAUSE, "pause".to_owned()),
             Some((bad, good)) => (UNDO, format!("undo {bad} to {good}")),
             None => {
                 text.push_str(&format!("{}: nothing to resume\n", s.service));
@@ -279,19 +299,17 @@ async fn resume(connection: &Connection, service: Option<Service>, text: &mut St
             }
         };
         if key == PAUSE {
-            wish.paused = false;
-        } else if let Some((bad, _)) = wish.undo.take()
-            && let Some(refresh) = s.live.state.seen.failure(&bad)
-        {
-            // A refresh that was taken back by `undo` looks like one that has failed.
-            wish.retry = Some(refresh.id.clone());
-            note(connection, &s, &Wish { retry: wish.retry.clone(), ..Wish::default() }).await?;
+            said.wish.paused = false;
+        } else if let Some((bad, _)) = said.wish.undo.take() {
+            // Who takes the word back wants that version, also where it had failed by then.
+            said.record = said.record.without(&bad);
+            note(connection, &s, &said).await?;
         }
         let tag = aws_sdk_autoscaling::types::Tag::builder().key(key).resource_id(&s.live.id);
         let tag = tag.resource_type("auto-scaling-group").build();
         let deleted = connection.aws.autoscaling.delete_tags().tags(tag).send().await;
         deleted.map_err(Error::from).with_context(|| format!("{}: nothing was done", s.service))?;
-        let told = go_on(connection, s.service, &wish, None).await;
+        let told = go_on(connection, s.service, &said, None).await;
         text.push_str(&format!("{}: `{lifted}` is lifted; {told}\n", s.service));
     }
     Ok(())
@@ -317,18 +335,23 @@ async fn undo(connection: &Connection, service: Service, text: &mut String) -> a
         return Ok(());
     }
     let good = good(s, bad).context("nothing was done")?;
-    let wish = Wish { undo: Some((bad.clone(), good.clone())), ..seen.wish.clone() };
-    note(connection, s, &wish).await?;
-    let told = go_on(connection, s.service, &wish, Some(bad)).await;
+    let mut said = seen.clone();
+    said.wish.undo = Some((bad.clone(), good.clone()));
+    note(connection, s, &said).await?;
+    let told = go_on(connection, s.service, &said, Some(bad)).await;
+    let unproven = if s.live.state.proven(&good) { "" } else { "  (nothing tells that it has served)" };
     text.push_str(&format!(
-        "{}: back from {bad} to {good}; {told}\n  this holds until the spec stands for another version, or `controller rollout resume`\n",
-        s.service
+        "{}: back from {bad} to {good}; {told}\n  from    {}\n  to      {}{unproven}\n  \
+         this holds until the spec stands for another version, or `controller rollout resume`\n",
+        s.service,
+        s.told(bad),
+        s.told(&good)
     ));
     Ok(())
 }
 
-/// The good version before this one: what the group names while another is on its way, else the last other one that a refresh
-/// brought to its end, else the newest former one that did not fail. Nothing that cannot be launched any more.
+/// The good version before this one: what the group names while another is on its way, else the last other one that has served,
+/// else the newest former one that did not fail. Nothing that cannot be launched any more.
 fn good(s: &Stand, bad: &Version) -> anyhow::Result<Version> {
     let state = &s.live.state;
     let stored = state.version.known();
@@ -340,13 +363,11 @@ fn good(s: &Stand, bad: &Version) -> anyhow::Result<Version> {
         }
         return Ok(stored.clone());
     }
-    let whole: Vec<&Kept> = s.versions.iter().filter(|kept| kept.version != *bad && kept.gone.is_none()).collect();
-    let brought = state.seen.refreshes.iter().filter(|r| r.status == Status::Successful).filter_map(|r| r.to.as_ref());
-    let brought = brought.filter(|v| whole.iter().any(|kept| kept.version == **v));
-    let mut former: Vec<&Kept> = whole.iter().copied().filter(|kept| kept.version.number < bad.number).collect();
-    former.sort_by_key(|kept| !kept.proven);
-    let former = former.into_iter().map(|kept| &kept.version);
-    let found = brought.chain(former).find(|v| state.seen.failure(v).is_none());
+    let whole = s.versions.iter().filter(|kept| kept.version != *bad && kept.gone.is_none());
+    let whole: Vec<&Version> = whole.map(|kept| &kept.version).collect();
+    let served = state.seen.record.good.iter().filter(|v| whole.contains(v));
+    let former = whole.iter().copied().filter(|v| v.number < bad.number);
+    let found = served.chain(former).find(|v| state.failure(v).is_none());
     found.cloned().with_context(|| {
         let gone = s.versions.iter().filter_map(|kept| Some(format!("; {}: {}", kept.version, kept.gone?)));
         format!("no good version before {bad} is left to go back to{}", gone.collect::<String>())
@@ -357,28 +378,40 @@ async fn retry(connection: &Connection, service: Option<Service>, text: &mut Str
     for s in look(connection, service).await.context("nothing was done")? {
         let seen = &s.live.state.seen;
         // What is wanted after `undo` is what that goes back to.
-        let Some(failure) = s.wish.version.known().and_then(|v| seen.failure(v)) else {
+        let Some(version) = s.wish.version.known().filter(|v| s.live.state.failure(v).is_some()) else {
             text.push_str(&format!("{}: nothing has failed that is wanted\n", s.service));
             continue;
         };
-        let wish = Wish { retry: Some(failure.id.clone()), ..seen.wish.clone() };
-        note(connection, &s, &wish).await?;
-        let told = go_on(connection, s.service, &wish, None).await;
+        let mut said = seen.clone();
+        said.record = said.record.without(version);
+        note(connection, &s, &said).await?;
+        let told = go_on(connection, s.service, &said, None).await;
         text.push_str(&format!("{}: tried again; {told}\n", s.service));
     }
     Ok(())
 }
 
-/// Leaves words at the group.
-async fn note(connection: &Connection, s: &Stand, wish: &Wish) -> anyhow::Result<()> {
-    let noted = connection.aws.tag(&TagTarget::ScalingGroup(s.live.id.clone()), &wish.tags()).await;
+/// Leaves at the group what is new in what was said and in what is on record.
+async fn note(connection: &Connection, s: &Stand, said: &Seen) -> anyhow::Result<()> {
+    let before = &s.live.state.seen;
+    let mut tags = Tags::new();
+    // A word that stands is not written again: another controller may lift it meanwhile.
+    let words = before.wish.tags();
+    tags.extend(said.wish.tags().into_iter().filter(|(key, value)| words.get(key) != Some(value)));
+    if said.record != before.record {
+        tags.extend(said.record.tags());
+    }
+    if tags.is_empty() {
+        return Ok(());
+    }
+    let noted = connection.aws.tag(&TagTarget::ScalingGroup(s.live.id.clone()), &tags).await;
     noted.with_context(|| format!("{}: nothing was done", s.service))
 }
 
 /// Does at once what the next pass would do about this rollout, and says what that was. The word is noted by now: what does not work
 /// at once, the next pass does.
-async fn go_on(connection: &Connection, service: &'static str, wish: &Wish, wanted: Option<&Version>) -> String {
-    match at_once(connection, service, wish, wanted).await {
+async fn go_on(connection: &Connection, service: &'static str, said: &Seen, wanted: Option<&Version>) -> String {
+    match at_once(connection, service, said, wanted).await {
         Ok(told) => told,
         Err(error) => format!("this is noted, and the next pass does it; it did not work at once: {error:#}"),
     }
@@ -388,7 +421,7 @@ async fn go_on(connection: &Connection, service: &'static str, wish: &Wish, want
 async fn at_once(
     connection: &Connection,
     service: &'static str,
-    said: &Wish,
+    said: &Seen,
     wanted: Option<&Version>,
 ) -> anyhow::Result<String> {
     let stands = look(connection, None).await?;
@@ -396,7 +429,8 @@ async fn at_once(
     let Some(version) = s.wanted.clone().or(wanted.cloned()) else { return Ok("the next pass goes on".to_owned()) };
     // What was just said is known here, whether or not AWS tells it already.
     let mut now = s.live.clone();
-    now.state.seen.wish.clone_from(said);
+    now.state.seen.wish.clone_from(&said.wish);
+    now.state.seen.record.clone_from(&said.record);
     let mut wish = s.wish.clone();
     (wish.version, wish.seen) = (Input::Known(version), Seen::default());
     wish.keep(&now.state);

@@ -217,19 +217,14 @@ impl Resource for LaunchTemplateVersion {
             .filter_map(|(_, v)| v.launch_template_data().and_then(|d| d.image_id()).map(ToOwned::to_owned))
             .collect();
         let existing = existing_images(view, images).await?;
-        let histories = super::rollout::histories(view).await?;
-        let all: Vec<_> = ours.0.iter().map(|(name, v)| read(name.clone(), v, &existing)).collect();
-        let judge = |live: &Live<Self>| {
+        let rollouts = super::rollout::rollouts(view).await?;
+        let judged = |(name, version): &(String, Ec2Version)| {
+            let live = read(name.clone(), version, &existing);
             // One that could not be rolled out is the first to be cleared away, and then those that never were.
-            let failure =
-                histories.failure(&live.output).map(|why| Phase::Failed(format!("its rollout failed: {why}")));
-            let made = histories.group_made(&live.output.template);
-            let first = |l: &&Live<Self>| l.output.template == live.output.template && l.since <= made;
-            let first = all.iter().filter(first).map(|l| &l.output).max().filter(|_| made.is_some());
-            let proven = first == Some(&live.output) || histories.brought(&live.output);
-            Live { phase: failure.unwrap_or(Phase::Ready), proven, ..live.clone() }
+            let failure = rollouts.failure(&live.output).map(|why| Phase::Failed(format!("its rollout failed: {why}")));
+            Live { phase: failure.unwrap_or(Phase::Ready), proven: rollouts.proven(&live.output), ..live }
         };
-        Ok(all.iter().map(judge).collect())
+        Ok(ours.0.iter().map(judged).collect())
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<Version> {

@@ -2,31 +2,36 @@
 //! changes the version that the group names only when the refresh has succeeded, so one that fails leaves the good version in
 //! place, and going back means going back to that.
 //!
-//! Nothing is remembered here. How each version fared is in the group's own list of refreshes, and what a person asked for
-//! (`controller rollout pause`, `undo`, `retry`) is in tags of the group, so that every controller sees the same.
+//! Nothing is remembered here. What a person asked for (`controller rollout pause`, `undo`) and how versions fared is in tags of
+//! the group, so that every controller sees the same: AWS's own list of refreshes, which says why one failed, goes back six weeks.
 
-use super::{alarm::Watch, launch_template_version::Version, scaling_group::groups};
+use super::{
+    alarm::Watch,
+    launch_template_version::{LaunchTemplateVersion, Version},
+    scaling_group::groups,
+};
 use crate::{
     aws::{Aws, Error, Result, TagTarget, View, tags},
     engine::{Change, How, Input, Live, Phase, Resource, Slot, Tags, differs_as},
+    stack::Service,
 };
 use aws_sdk_autoscaling::types::{
-    AlarmSpecification, AutoScalingGroup, DesiredConfiguration, InstanceRefresh, InstanceRefreshStatus as Status,
-    LaunchTemplateSpecification, LifecycleState, RefreshPreferences, ScaleInProtectedInstances,
+    AlarmSpecification, AutoScalingGroup, DesiredConfiguration, Instance, InstanceRefresh,
+    InstanceRefreshStatus as Status, LaunchTemplateSpecification, LifecycleState, RefreshPreferences,
+    ScaleInProtectedInstances,
 };
 use futures::future::try_join_all;
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 /// The tags of a scaling group that hold a person's [`Wish`]: one for each word, so that none takes another's place.
 pub const PAUSE: &str = "polybot.dev/rollout-pause";
 /// The same for `undo`.
 pub const UNDO: &str = "polybot.dev/rollout-undo";
-/// The same for `retry`.
-pub const RETRY: &str = "polybot.dev/rollout-retry";
+
+/// The tags of a scaling group that hold its [`Record`].
+const GOOD: &str = "polybot.dev/rollout-good";
+const BAD: &str = "polybot.dev/rollout-bad";
+const BEGUN: &str = "polybot.dev/rollout-begun";
 
 /// A group's version.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,10 +66,16 @@ pub struct Pace {
 pub struct Seen {
     /// Versions of instances in service other than the one that the group names: a refresh that was broken off leaves some.
     pub others: BTreeSet<Version>,
+    /// How many instances are in service and healthy, and how many the group has at least.
+    pub in_service: (usize, usize),
+    /// Whether the version that the group names has served: one of its instances does, or the group need not have any.
+    pub served: bool,
     /// The group's refreshes, newest first, as far back as AWS remembers (six weeks).
     pub refreshes: Vec<Refresh>,
     /// What a person asked for.
     pub wish: Wish,
+    /// How versions fared.
+    pub record: Record,
     /// The version that is held back by [`Wish::undo`], once that applies to what the spec stands for.
     pub undone: Option<Version>,
 }
@@ -93,27 +104,91 @@ pub struct Wish {
     pub paused: bool,
     /// As long as the spec stands for the first version, the second one is wanted.
     pub undo: Option<(Version, Version)>,
-    /// The refresh of this id may have failed: its version is tried once more.
-    pub retry: Option<String>,
 }
 
 impl Wish {
     /// Reads the tags. What nobody of us wrote means nothing.
     pub fn read(tags: &Tags) -> Self {
-        let undo = |tag: &String| {
-            let (bad, good) = tag.split_once(" to ")?;
-            Some((Version::parse(bad)?, Version::parse(good)?))
-        };
-        Self { paused: tags.contains_key(PAUSE), undo: tags.get(UNDO).and_then(undo), retry: tags.get(RETRY).cloned() }
+        let undo = tags.get(UNDO).and_then(|tag| pair(tag, " to "));
+        Self { paused: tags.contains_key(PAUSE), undo }
     }
 
     /// The tags that say so.
     pub fn tags(&self) -> Tags {
         let undo = self.undo.as_ref().map(|(bad, good)| (UNDO, format!("{bad} to {good}")));
         let paused = self.paused.then(|| (PAUSE, "yes".to_owned()));
-        let words = [paused, undo, self.retry.clone().map(|id| (RETRY, id))];
-        words.into_iter().flatten().map(|(key, value)| (key.to_owned(), value)).collect()
+        [paused, undo].into_iter().flatten().map(|(key, value)| (key.to_owned(), value)).collect()
     }
+}
+
+/// How versions fared. It is written when a refresh begins, so that how one ends needs no call: whichever of its two versions
+/// the group names afterwards tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Versions that have served, the last one first: what may be gone back to.
+    pub good: Vec<Version>,
+    /// Versions that failed, the last one first, and that nobody has asked to be tried again.
+    pub bad: Vec<Version>,
+    /// The last refresh of ours that was not broken off: to the first version, away from the second one.
+    pub begun: Option<(Version, Version)>,
+}
+
+impl Record {
+    /// So many that failed are remembered: as many as a tag's 256 characters hold.
+    const REMEMBERED: usize = 8;
+
+    /// Reads the tags. A group from before there were any is judged by its refreshes, newest first.
+    fn read(tags: &Tags, refreshes: &[Refresh]) -> Self {
+        if ![GOOD, BAD, BEGUN].iter().any(|key| tags.contains_key(*key)) {
+            return Self::of(refreshes);
+        }
+        let text = |key: &str| tags.get(key).map_or("", String::as_str);
+        let versions = |key: &str| text(key).split(' ').filter_map(Version::parse).collect();
+        Self { good: versions(GOOD), bad: versions(BAD), begun: pair(text(BEGUN), " after ") }
+    }
+
+    fn of(refreshes: &[Refresh]) -> Self {
+        let mut record = Self::default();
+        let mut judged = BTreeSet::new();
+        for refresh in refreshes.iter().filter(|r| r.status != Status::Cancelled) {
+            let Some(to) = refresh.to.as_ref().filter(|to| judged.insert(*to)) else { continue };
+            if refresh.status == Status::Successful {
+                record.good.push(to.clone());
+            } else if refresh.failed() || refresh.status == Status::RollbackInProgress {
+                record.bad.push(to.clone());
+            }
+        }
+        record.shortened()
+    }
+
+    /// No longer than tags may be, and than there are versions to go back to.
+    fn shortened(mut self) -> Self {
+        self.good.truncate(LaunchTemplateVersion::SPARES);
+        self.bad.truncate(Self::REMEMBERED);
+        self
+    }
+
+    /// The tags that say so; each is written, so that none is left of what was so before.
+    pub fn tags(&self) -> Tags {
+        let list = |versions: &[Version]| versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let begun = self.begun.as_ref().map(|(to, from)| format!("{to} after {from}")).unwrap_or_default();
+        let tags = [(GOOD, list(&self.good)), (BAD, list(&self.bad)), (BEGUN, begun)];
+        tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// The same once a version may be tried again: one that somebody forgives, or whose refresh is broken off and so says nothing.
+    #[must_use]
+    pub fn without(mut self, version: &Version) -> Self {
+        self.bad.retain(|v| v != version);
+        self.begun = self.begun.filter(|(to, _)| to != version);
+        self
+    }
+}
+
+/// Two versions with a word between them.
+fn pair(tag: &str, word: &str) -> Option<(Version, Version)> {
+    let (one, other) = tag.split_once(word)?;
+    Some((Version::parse(one)?, Version::parse(other)?))
 }
 
 impl Refresh {
@@ -138,21 +213,25 @@ impl Refresh {
     }
 }
 
+/// Why a version failed whose refresh is no longer in AWS's list.
+const FORGOTTEN: &str = "AWS no longer tells why";
+
 impl Seen {
     /// The refresh that is not over.
     pub fn running(&self) -> Option<&Refresh> {
         self.refreshes.iter().find(|r| r.runs())
     }
 
-    /// The refresh by which a version has failed, where the last one that brought it did, and nobody asked for another try.
-    pub fn failure(&self, version: &Version) -> Option<&Refresh> {
-        let last = self.refreshes.iter().find(|r| r.to.as_ref() == Some(version) && r.status != Status::Cancelled)?;
-        Some(last).filter(|r| r.failed() && self.wish.retry.as_ref() != Some(&r.id))
-    }
-
-    /// Whether a refresh has brought a version to its end. Whatever came later, it was good then.
-    pub fn brought(&self, version: &Version) -> bool {
-        self.refreshes.iter().any(|r| r.to.as_ref() == Some(version) && r.status == Status::Successful)
+    /// Why fewer instances serve than the group has at least, if so. A first version has no refresh that would tell how it fares.
+    fn short(&self, service: &str) -> Option<String> {
+        let (serve, least) = self.in_service;
+        let model = if service == Service::Yolo5.name() { "; an image without its model never serves" } else { "" };
+        (serve < least).then(|| {
+            format!(
+                "{serve} of {least} instances in service; where that lasts, the log of {service} on one of them says why (Logs in \
+                 docs/operations.md){model}"
+            )
+        })
     }
 }
 
@@ -204,24 +283,22 @@ impl Resource for Rollout {
         if differs && seen.wish.paused {
             return Phase::Failed("rollouts are paused; `controller rollout resume` goes on".to_owned());
         }
-        if let Some(failure) = self.version.known().filter(|_| differs).and_then(|v| seen.failure(v)) {
+        if let Some(why) = self.version.known().filter(|_| differs).and_then(|v| live.state.failure(v)) {
             return Phase::Failed(format!(
-                "its last rollout failed ({}); change the spec (another image or setting), or `controller rollout retry`",
-                failure.why()
+                "its last rollout failed ({why}); change the spec (another image or setting), or `controller rollout retry`"
             ));
         }
-        match &self.seen.undone {
-            Some(bad) if !differs => Phase::Failed(format!(
+        match (&self.seen.undone, seen.short(&live.name)) {
+            _ if differs => Phase::Ready,
+            (Some(bad), _) => Phase::Failed(format!(
                 "{bad} was undone and the spec still stands for it; change the spec, or `controller rollout resume`"
             )),
-            _ => Phase::Ready,
+            (None, short) => short.map_or(Phase::Ready, Phase::Pending),
         }
     }
 
     async fn list(view: &View) -> Result<Vec<Live<Self>>> {
-        let groups = groups(view).await?;
-        let histories = &histories(view).await?;
-        try_join_all(groups.0.iter().filter(|g| g.status().is_none()).map(|g| read(view, g, histories))).await
+        Ok(rollouts(view).await?.0.clone())
     }
 
     /// A group is made with the version that it is to have.
@@ -236,10 +313,10 @@ impl Resource for Rollout {
             // What is not wanted any more is broken off; the next pass goes on from what is there by then.
             Some(refresh) => {
                 let back = live.state.version.known() == Some(version);
-                if back && refresh.to.is_some() {
-                    // It will look like one that has failed, which it has not: its version is tried when it is wanted again.
-                    let retry = Wish { retry: Some(refresh.id.clone()), ..Wish::default() };
-                    aws.tag(&TagTarget::ScalingGroup(group.clone()), &retry.tags()).await?;
+                if let Some(to) = &refresh.to {
+                    // It has not failed: it is tried when it is wanted again.
+                    let record = live.state.seen.record.clone().without(to);
+                    aws.tag(&TagTarget::ScalingGroup(group.clone()), &record.tags()).await?;
                 }
                 break_off(aws, group, refresh, back).await?;
             }
@@ -277,7 +354,58 @@ impl Rollout {
         let wish = DesiredConfiguration::builder().launch_template(specification(version)).build();
         let call = aws.autoscaling.start_instance_refresh().auto_scaling_group_name(group);
         call.desired_configuration(wish).preferences(preferences).send().await?;
-        Ok(())
+        // After the call: a version that was written down and did not begin would pass for one that failed. One that began and was
+        // not written down is tried once more at worst.
+        let record = live.with_begun(version, self.seen.undone.as_ref());
+        aws.tag(&TagTarget::ScalingGroup(group.to_owned()), &record.tags()).await
+    }
+
+    /// Why a version counts as failed, if it does: a refresh to it has begun, is over, and has left the group with what it named.
+    pub fn failure(&self, version: &Version) -> Option<String> {
+        let Seen { refreshes, record, .. } = &self.seen;
+        let last = refreshes.iter().find(|r| r.to.as_ref() == Some(version));
+        if last.is_some_and(Refresh::runs) {
+            return None;
+        }
+        let left = |(to, from): &(Version, Version)| {
+            to == version
+                && self.version.known() == Some(from)
+                // One that hands have broken off says nothing about the version, and one to what the group names leaves no trace.
+                && last.map_or(to != from, Refresh::failed)
+        };
+        let failed = record.bad.contains(version) || record.begun.as_ref().is_some_and(left);
+        let why = || last.filter(|r| r.failed()).map_or(FORGOTTEN, Refresh::why).to_owned();
+        failed.then(why)
+    }
+
+    /// The record once a refresh to another version has begun. What the group names until then is good if it has served, unless
+    /// this is to get away from it.
+    fn with_begun(&self, to: &Version, undone: Option<&Version>) -> Record {
+        let mut record = self.seen.record.clone();
+        if let Some((before, _)) = record.begun.take()
+            && self.failure(&before).is_some()
+            && !record.bad.contains(&before)
+        {
+            record.bad.insert(0, before);
+        }
+        record.bad.retain(|v| v != to);
+        if let Some(from) = self.version.known() {
+            record.bad.retain(|v| v != from);
+            let undone = undone == Some(from);
+            if undone || self.seen.served {
+                record.good.retain(|v| v != from);
+            }
+            if !undone && self.seen.served && from.number > 0 {
+                record.good.insert(0, from.clone());
+            }
+            record.begun = Some((to.clone(), from.clone()));
+        }
+        record.shortened()
+    }
+
+    /// Whether a version has done its work well.
+    pub fn proven(&self, version: &Version) -> bool {
+        self.version.known() == Some(version) || self.seen.record.good.contains(version)
     }
 }
 
@@ -312,61 +440,39 @@ fn version_of(specification: Option<&LaunchTemplateSpecification>) -> Option<Ver
     Some(Version { template: s.launch_template_id()?.to_owned(), number: s.version()?.parse().unwrap_or(-1) })
 }
 
-/// The histories of the stack's groups by their names; read once a pass.
-pub(super) struct Histories(BTreeMap<String, History>);
+/// The rollouts of the stack's groups; read once a pass.
+pub(super) struct Rollouts(Vec<Live<Rollout>>);
 
-/// How a group came to what it runs.
-struct History {
-    /// Template of its instances.
-    template: Option<String>,
-    /// When the group was made.
-    made: Option<time::OffsetDateTime>,
-    /// Its refreshes, newest first, and nothing else.
-    seen: Seen,
-}
-
-impl Histories {
-    /// How a version failed, if it did.
+impl Rollouts {
+    /// Why a version failed, if it did.
     pub(super) fn failure(&self, version: &Version) -> Option<String> {
-        self.0.values().find_map(|h| h.seen.failure(version)).map(|r| r.why().to_owned())
+        self.0.iter().find_map(|live| live.state.failure(version))
     }
 
-    /// Whether a refresh has brought a version to its end.
-    pub(super) fn brought(&self, version: &Version) -> bool {
-        self.0.values().any(|h| h.seen.brought(version))
-    }
-
-    /// When the group of a template was made: with the newest version of that time.
-    pub(super) fn group_made(&self, template: &str) -> Option<time::OffsetDateTime> {
-        self.0.values().find(|h| h.template.as_deref() == Some(template))?.made
+    /// Whether a version has done its work well.
+    pub(super) fn proven(&self, version: &Version) -> bool {
+        self.0.iter().any(|live| live.state.proven(version))
     }
 }
 
-pub(super) async fn histories(view: &View) -> Result<Arc<Histories>> {
-    let read = || async {
+pub(super) async fn rollouts(view: &View) -> Result<Arc<Rollouts>> {
+    let all = || async {
         let groups = groups(view).await?;
-        let of_each = groups.0.iter().map(|group| async move {
-            let name = group.auto_scaling_group_name().unwrap_or_default();
-            let call = view.autoscaling.describe_instance_refreshes().auto_scaling_group_name(name).max_records(50);
-            let refreshes = match call.send().await.map_err(Error::from) {
-                Ok(answer) => answer.instance_refreshes().iter().map(refresh_of).collect(),
-                // The group went meanwhile.
-                Err(e) if e.is_not_found() || e.message.contains("not found") => vec![],
-                Err(e) => return Err(e),
-            };
-            let template = group.launch_template().and_then(|t| t.launch_template_id()).map(ToOwned::to_owned);
-            let history =
-                History { template, made: at(group.created_time()), seen: Seen { refreshes, ..Seen::default() } };
-            Ok((name.to_owned(), history))
-        });
-        Ok(Histories(try_join_all(of_each).await?.into_iter().collect()))
+        let standing = groups.0.iter().filter(|g| g.status().is_none());
+        Ok(Rollouts(try_join_all(standing.map(|group| read(view, group))).await?))
     };
-    view.once(read).await
+    view.once(all).await
 }
 
-async fn read(view: &View, group: &AutoScalingGroup, histories: &Histories) -> Result<Live<Rollout>> {
+async fn read(view: &View, group: &AutoScalingGroup) -> Result<Live<Rollout>> {
     let name = group.auto_scaling_group_name().unwrap_or_default();
-    let refreshes = histories.0.get(name).map(|h| h.seen.refreshes.clone()).unwrap_or_default();
+    let call = view.autoscaling.describe_instance_refreshes().auto_scaling_group_name(name).max_records(50);
+    let refreshes: Vec<Refresh> = match call.send().await.map_err(Error::from) {
+        Ok(answer) => answer.instance_refreshes().iter().map(refresh_of).collect(),
+        // The group went meanwhile.
+        Err(e) if e.is_not_found() || e.message.contains("not found") => vec![],
+        Err(e) => return Err(e),
+    };
     // A refresh that ended between the two calls has changed the group since it was read.
     let newer = match refreshes.first() {
         Some(r) if r.status == Status::Successful && r.to.is_some() && r.to != version_of(group.launch_template()) => {
@@ -382,11 +488,25 @@ async fn read(view: &View, group: &AutoScalingGroup, histories: &Histories) -> R
     };
     let others = group.instances().iter().filter(|i| serves(i.lifecycle_state()));
     let others = others.filter_map(|i| version_of(i.launch_template())).filter(|v| Some(v) != version.as_ref());
+    let well = |i: &&Instance| {
+        i.lifecycle_state() == Some(&LifecycleState::InService) && i.health_status() != Some("Unhealthy")
+    };
+    let in_service: Vec<_> = group.instances().iter().filter(well).map(|i| version_of(i.launch_template())).collect();
+    let least = usize::try_from(group.min_size().unwrap_or_default()).unwrap_or_default();
     let tags: Tags = tags::read(group.tags().iter().map(|t| (t.key(), t.value())));
-    let seen = Seen { others: others.collect(), refreshes, wish: Wish::read(&tags), undone: None };
-    let phase = seen.running().map_or(Phase::Ready, |r| Phase::Pending(r.to_string()));
-    let since = seen.refreshes.first().and_then(|r| r.times.1.or(r.times.0));
+    let seen = Seen {
+        others: others.collect(),
+        in_service: (in_service.len(), least),
+        served: least == 0 || in_service.contains(&version),
+        wish: Wish::read(&tags),
+        record: Record::read(&tags, &refreshes),
+        refreshes,
+        undone: None,
+    };
     let (owner, logical) = view.ownership.of("scaling_group", &tags, name);
+    let pending = seen.running().map(ToString::to_string).or_else(|| seen.short(&logical));
+    let phase = pending.map_or(Phase::Ready, Phase::Pending);
+    let since = seen.refreshes.first().and_then(|r| r.times.1.or(r.times.0));
     // What runs, comes or may be gone back to must not be cleared away.
     let mut used: BTreeSet<&Version> = seen.others.iter().collect();
     used.extend(seen.running().and_then(|r| r.to.as_ref()));
@@ -467,14 +587,14 @@ mod tests {
         Wish { paused: true, ..Wish::default() }
     }
 
-    fn retry(id: &str) -> Wish {
-        Wish { retry: Some(id.to_owned()), ..Wish::default() }
+    fn record(good: &[i64], bad: &[i64], begun: Option<(i64, i64)>) -> Record {
+        let all = |numbers: &[i64]| numbers.iter().copied().map(version).collect();
+        Record { good: all(good), bad: all(bad), begun: begun.map(|(to, from)| (version(to), version(from))) }
     }
 
     #[test]
     fn a_wish_survives_its_tags_and_other_tags_mean_nothing() {
-        let all = Wish { paused: true, retry: Some("08b9-1".to_owned()), ..undo() };
-        for wish in [Wish::default(), pause(), undo(), retry("08b9-1"), all] {
+        for wish in [Wish::default(), pause(), undo(), Wish { paused: true, ..undo() }] {
             assert_eq!(Wish::read(&wish.tags()), wish);
         }
         for text in ["", "lt-1/3", "x to y", "lt-1/3 to lt-1"] {
@@ -485,21 +605,83 @@ mod tests {
     }
 
     #[test]
+    fn a_record_survives_its_tags_and_before_there_are_any_the_refreshes_tell() {
+        let seen = [
+            refresh(5, Status::InProgress),
+            refresh(4, Status::Cancelled),
+            refresh(4, Status::RollbackSuccessful),
+            refresh(3, Status::Successful),
+            refresh(3, Status::Failed),
+            refresh(2, Status::Successful),
+        ];
+        assert_eq!(Record::read(&Tags::new(), &seen), record(&[3, 2], &[4], None));
+        for record in [record(&[], &[], None), record(&[7, 2], &[5, 3], Some((8, 7)))] {
+            assert_eq!(Record::read(&record.tags(), &seen), record);
+        }
+        // However long the numbers are, and AWS's ids.
+        let many: Vec<i64> = (10_000..10_020).collect();
+        let mut long = record(&many, &many, None).shortened();
+        long.bad.iter_mut().for_each(|v| v.template = "lt-0123456789abcdef0".to_owned());
+        assert!(long.tags().values().all(|value| value.len() <= 256), "{:?}", long.tags());
+    }
+
+    #[test]
+    fn how_a_refresh_ended_is_known_from_what_the_group_names_when_aws_has_forgotten() {
+        let group = |names: i64, record: Record| rollout(names, Seen { record, served: true, ..Seen::default() });
+        let begun = || record(&[2], &[], Some((3, 2)));
+        assert_eq!(group(2, begun()).failure(&version(3)).as_deref(), Some(FORGOTTEN));
+        assert_eq!(group(3, begun()).failure(&version(3)), None, "it has come");
+        assert_eq!(
+            group(-1, begun()).failure(&version(3)),
+            None,
+            "it had come, and hands have led the group elsewhere"
+        );
+
+        // To what it names a group goes back, too, when strange instances are to go.
+        let same = Seen { record: record(&[], &[], Some((3, 3))), ..Seen::default() };
+        assert_eq!(rollout(3, same.clone()).failure(&version(3)), None);
+        let failed = Seen { refreshes: vec![refresh(3, Status::Failed)], ..same };
+        assert!(rollout(3, failed).failure(&version(3)).is_some());
+
+        // The next one writes down how that one ended.
+        assert_eq!(group(2, begun()).with_begun(&version(4), None), record(&[2], &[3], Some((4, 2))));
+        assert_eq!(group(3, begun()).with_begun(&version(4), None), record(&[3, 2], &[], Some((4, 3))));
+        assert_eq!(group(3, begun()).with_begun(&version(2), Some(&version(3))), record(&[2], &[], Some((2, 3))));
+        let two = record(&[2], &[4, 3], Some((5, 2)));
+        assert_eq!(group(2, two.clone()).with_begun(&version(6), None), record(&[2], &[5, 4, 3], Some((6, 2))));
+        // Each that is forgiven is so by itself.
+        let forgiven = two.without(&version(4)).without(&version(5));
+        let judged = [3, 4, 5].map(|v| group(2, forgiven.clone()).failure(&version(v)).is_some());
+        assert_eq!(judged, [true, false, false]);
+        // What never served is nothing to go back to.
+        let first = rollout(1, Seen::default());
+        assert_eq!(first.with_begun(&version(2), None), record(&[], &[], Some((2, 1))));
+    }
+
+    #[test]
     fn a_version_that_failed_is_blocked_until_it_is_forgiven_or_another_is_wanted() {
-        let seen = |wish| Seen {
-            refreshes: vec![
-                refresh(3, Status::Cancelled),
-                refresh(3, Status::RollbackSuccessful),
-                refresh(2, Status::Successful),
-            ],
-            wish,
+        let seen = |record| Seen {
+            refreshes: vec![refresh(3, Status::RollbackSuccessful), refresh(2, Status::Successful)],
+            record,
             ..Seen::default()
         };
-        assert!(phase(3, 2, seen(Wish::default())).contains("its last rollout failed"));
-        assert_eq!(phase(4, 2, seen(Wish::default())), "ready");
-        assert_eq!(phase(2, 2, seen(Wish::default())), "ready", "nothing differs");
-        assert_eq!(phase(3, 2, seen(retry("3-RollbackSuccessful"))), "ready");
-        assert!(phase(3, 2, seen(retry("another"))).contains("its last rollout failed"));
+        let failed = || record(&[], &[], Some((3, 2)));
+        assert!(phase(3, 2, seen(failed())).contains("its last rollout failed (AWS gave no reason)"));
+        assert_eq!(phase(4, 2, seen(failed())), "ready");
+        assert_eq!(phase(2, 2, seen(failed())), "ready", "nothing differs");
+        assert_eq!(phase(3, 2, seen(failed().without(&version(3)))), "ready");
+        assert!(phase(3, 2, seen(failed().without(&version(2)))).contains("its last rollout failed"));
+        let cancelled = Seen { refreshes: vec![refresh(3, Status::Cancelled)], record: failed(), ..Seen::default() };
+        assert_eq!(phase(3, 2, cancelled), "ready", "hands have broken it off");
+    }
+
+    #[test]
+    fn a_group_with_too_few_instances_in_service_is_waited_for_unless_something_better_is_known() {
+        let seen = |wish| Seen { in_service: (0, 1), wish, ..Seen::default() };
+        assert!(phase(2, 2, seen(Wish::default())).starts_with("pending: 0 of 1 instances in service"));
+        assert_eq!(phase(3, 2, seen(Wish::default())), "ready", "a mended image need not wait");
+        assert!(phase(3, 2, seen(undo())).contains("was undone"));
+        assert_eq!(phase(2, 2, Seen { in_service: (2, 1), ..Seen::default() }), "ready");
     }
 
     #[test]

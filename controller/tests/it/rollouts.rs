@@ -208,6 +208,10 @@ async fn an_image_that_never_gets_healthy_is_undone_and_blocked_until_somebody_s
     // Sizes and all else of the group go on meanwhile.
     let status = scene.rollout(&["status"]).await;
     assert!(status.contains("RollbackSuccessful") && status.contains("its last rollout failed"), "{status}");
+    // A version is known by its tag and its day.
+    let runs = status.lines().find(|line| line.starts_with("  runs")).unwrap();
+    assert!(runs.contains("/2  v1.0.0  sha256:"), "{runs}");
+    assert_eq!(runs.rsplit("  ").next().unwrap().split('-').map(str::len).collect::<Vec<_>>(), [4, 2, 2], "{runs}");
 
     // It was the network: the same version, once more.
     scene.unhealthy(&[]).await;
@@ -437,8 +441,84 @@ async fn the_detectors_roll_out_and_undo_themselves_as_the_bots_do() {
     assert_eq!(scene.state().await, (6, vec![6, 6]));
     let told = scene.rollout(&["undo", "yolo5"]).await;
     assert!(told.contains("/6 to ") && told.contains("/3;"), "{told}");
+    assert!(told.contains("/6  v1.4.0  sha256:") && told.contains("/3  v1.1.0  sha256:"), "{told}");
     scene.wait(BOOTED + BAKED).await;
     assert_eq!(scene.state().await, (3, vec![3, 3]));
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn a_first_fleet_is_waited_for_until_it_serves_and_a_mended_image_need_not_wait() {
+    let world = World::new().await;
+    world.aws.switch("clock_rate", json!(0)).await.unwrap();
+    world.aws.switch("unhealthy_versions", json!([2])).await.unwrap();
+    let (spec, folder) = (local_spec(), tempfile::tempdir().unwrap());
+    let mut scene = Scene { world, spec, folder, service: Service::Yolo5 };
+    scene.passes().await;
+    scene.want("v1.0.0").await;
+    scene.passes().await;
+    let (word, why) = scene.step().await;
+    assert!(word == "wait" && why.starts_with("0 of 1 instances in service; "), "{word}: {why}");
+    assert!(why.contains("the log of yolo5") && why.contains("an image without its model"), "{why}");
+    let apply = scene.command(&["apply", "--yes", "--timeout", "1s"]).output().await.unwrap();
+    assert_eq!(apply.status.code(), Some(2), "{}", both(&apply));
+    assert!(both(&apply).contains("rollout/yolo5 waits: 0 of 1 instances in service"), "{}", both(&apply));
+    // Its first instance was held by the hook as all others are, so that it does not pass for one that serves.
+    scene.wait(FAILED).await;
+    assert_eq!(scene.state().await, (2, vec![]));
+    assert_eq!(scene.step().await.0, "wait");
+
+    scene.want("v1.1.0").await;
+    scene.passes().await;
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (3, vec![3]));
+    assert_eq!(scene.step().await.0, "settled");
+    let told = scene.rollout(&["undo", "yolo5"]).await;
+    assert!(told.contains("/2  v1.0.0") && told.contains("(nothing tells that it has served)"), "{told}");
+}
+
+#[tokio::test]
+async fn what_failed_and_what_was_good_is_known_when_aws_has_forgotten() {
+    let mut scene = Scene::new().await;
+    scene.roll_out("v1.1.0").await;
+    // Two that are taken back in mid-roll: neither has failed.
+    for (n, tag) in [(4, "v1.2.0"), (5, "v1.3.0")] {
+        scene.want(tag).await;
+        scene.passes().await;
+        scene.wait(BOOTED).await;
+        assert_eq!(scene.state().await, (3, vec![n, n]), "it bakes");
+        scene.name("v1.1.0");
+        scene.passes().await;
+        scene.wait(BOOTED + BOOTED).await;
+        assert_eq!(scene.state().await, (3, vec![3, 3]));
+    }
+    for (n, tag) in [(4, "v1.2.0"), (5, "v1.3.0")] {
+        scene.name(tag);
+        scene.passes().await;
+        scene.wait(BOOTED + BAKED).await;
+        assert_eq!(scene.state().await, (n, vec![n, n]), "{:?}", scene.step().await);
+    }
+    scene.unhealthy(&[6]).await;
+    scene.want("v1.4.0").await;
+    scene.passes().await;
+    scene.wait(FAILED).await;
+    assert_eq!(scene.state().await, (5, vec![5, 5]));
+
+    scene.world.aws.advance(42 * 86_400).await.unwrap();
+    let before = scene.refreshes().await;
+    for _ in 0..3 {
+        scene.wait(BOOTED).await;
+    }
+    assert_eq!(scene.refreshes().await, before, "it does not begin again");
+    let (word, why) = scene.step().await;
+    assert!(word == "blocked" && why.contains("AWS no longer tells why"), "{word}: {why}");
+    scene.name("v1.3.0");
+    let told = scene.rollout(&["undo", "polybot"]).await;
+    assert!(told.contains("/5 to ") && told.contains("/4;"), "{told}");
+    scene.wait(BOOTED + BAKED).await;
+    assert_eq!(scene.state().await, (4, vec![4, 4]));
+    scene.name("v1.4.0");
+    assert_eq!(scene.step().await.0, "blocked", "nor when others have come and gone");
     scene.never_too_few().await;
 }
 
@@ -658,8 +738,8 @@ async fn what_runs_and_what_may_be_gone_back_to_stays_in_the_registry() {
 #[tokio::test]
 async fn a_controller_killed_at_any_call_of_a_rollout_ends_in_the_right_version() {
     let mut scene = Scene::new().await;
-    for n in 0..3 {
-        // The calls of a rollout: the version, the refresh, and what remembers it.
+    for n in 0..5 {
+        // The calls of a rollout: what keeps its image, the version, the refresh, and what remembers it.
         for hold in ["hold_before", "hold_after"] {
             let tag = format!("v2.{n}.{}", u32::from(hold == "hold_after"));
             scene.want(&tag).await;
