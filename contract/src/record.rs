@@ -30,7 +30,7 @@ pub const PREDICTED_PREFIX: &str = "predicted";
 /// One detection; position and size are fractions of the picture's width and height, 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Label {
-    /// COCO class name, such as `dog`.
+    /// Name of the class, such as `dog`: one of COCO, or of what the detector's model was trained for. At most 100 bytes.
     pub class: String,
     /// Centre, from the left.
     pub cx: f32,

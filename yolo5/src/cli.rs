@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// Where the model is if nothing else is said; `make model` puts it there.
 pub const DEFAULT_MODEL: &str = "yolo5/model/yolov5s.onnx";
 
-/// Finds the 80 kinds of objects of COCO in pictures.
+/// Finds objects in pictures: the 80 kinds of COCO, or those that another model was trained for.
 #[derive(Debug, Parser)]
 #[command(name = "yolo5", version, propagate_version = true, arg_required_else_help = true)]
 pub struct Cli {
@@ -35,7 +35,7 @@ pub enum Command {
         /// Pictures looked at at once; one a core where absent.
         #[arg(long)]
         streams: Option<usize>,
-        /// How tract is set up, of use with --backend tract only: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
+        /// How tract is set up, of use with --backend tract only: auto measures for some seconds, off leaves it alone, a file remembers what was measured for each model and processor.
         #[arg(long, default_value = "auto")]
         tuning: Tuning,
         /// What runs the model.
@@ -74,7 +74,7 @@ pub enum ModelCommand {
 /// What runs the model.
 #[derive(Clone, Debug, Args)]
 pub struct Engine {
-    /// What runs the network: tract, kernels of our own, or ours where they agree with tract on this model.
+    /// What runs the network: tract, kernels of our own, or ours where they agree with tract on this model and are faster.
     #[arg(long, value_enum, default_value = "auto")]
     pub backend: Backend,
     /// Threads that work on one picture, with kernels of our own.
@@ -134,7 +134,7 @@ pub struct DetectArgs {
     /// Overlap above which the better of two boxes of a class stays, 0 to 1.
     #[arg(long, default_value_t = 0.45, value_parser = part)]
     pub iou: f32,
-    /// How tract is set up, of use with --backend tract only: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
+    /// How tract is set up, of use with --backend tract only: auto measures for some seconds, off leaves it alone, a file remembers what was measured for each model and processor.
     #[arg(long, default_value = "off")]
     pub tuning: Tuning,
     /// Only these classes, by name, separated by commas.
@@ -163,7 +163,7 @@ pub struct BenchArgs {
     /// Pictures at once for the throughput; 0 leaves that out.
     #[arg(long, default_value_t = 2)]
     pub streams: usize,
-    /// How tract is set up, of use with --backend tract only: auto measures for some seconds, off leaves it alone, a file remembers what was measured.
+    /// How tract is set up, of use with --backend tract only: auto measures for some seconds, off leaves it alone, a file remembers what was measured for each model and processor.
     #[arg(long, default_value = "auto")]
     pub tuning: Tuning,
     /// Print JSON.

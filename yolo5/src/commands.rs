@@ -65,6 +65,7 @@ fn info(path: &std::path::Path, engine: &Engine) -> anyhow::Result<ExitCode> {
     let detector = Detector::open(path, &engine.options())?;
     let loaded = begun.elapsed();
     let bytes = std::fs::read(path)?;
+    let names = detector.names();
     let layout = match detector.layout() {
         Layout::Heads => "three raw heads",
         Layout::Rows => "one output of decoded boxes",
@@ -75,8 +76,10 @@ fn info(path: &std::path::Path, engine: &Engine) -> anyhow::Result<ExitCode> {
         hex::encode(sha2::Sha256::digest(&bytes))
     };
     out(&format!(
-        "{}\n  YOLOv5 for the 80 classes of COCO, {layout}, input {size}\n  {} bytes, sha256 {digest}\n  loaded in {} ms, run by {}\n",
+        "{}\n  YOLOv5 for {} classes ({}), {layout}, input {size}\n  {} bytes, sha256 {digest}\n  loaded in {} ms, run by {}\n",
         path.display(),
+        names.len(),
+        names[..names.len().min(3)].join(", ") + if names.len() > 3 { ", …" } else { "" },
         bytes.len(),
         loaded.as_millis(),
         detector.runner()

@@ -5,6 +5,8 @@ pub mod labels;
 pub mod letterbox;
 pub mod nms;
 
+use std::sync::Arc;
+
 /// Which boxes count.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thresholds {
@@ -26,17 +28,12 @@ impl Default for Thresholds {
 /// An object in a picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detection {
-    /// Index into [`labels::COCO`].
+    /// Index of its class.
     pub class: usize,
+    /// The name of its class: COCO's, in English, or what the model's file says.
+    pub name: Arc<str>,
     /// 0 to 1.
     pub score: f32,
     /// Left, top, right, bottom in whole pixels of the picture.
     pub pixels: [u32; 4],
-}
-
-impl Detection {
-    /// The English name of its class.
-    pub fn name(&self) -> &'static str {
-        labels::COCO.get(self.class).copied().unwrap_or("object")
-    }
 }

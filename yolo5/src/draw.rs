@@ -59,7 +59,7 @@ fn label(out: &mut RgbImage, d: &Detection, line: u32) {
     let colour = colour(d.class);
     #[expect(clippy::cast_precision_loss, reason = "a line of at most 16 pixels")]
     let font = font.as_scaled((line * 6).max(13) as f32);
-    let text = format!("{} {:.2}", d.name(), d.score);
+    let text = format!("{} {:.2}", d.name, d.score);
     let width: f32 = text.chars().map(|c| font.h_advance(font.glyph_id(c))).sum();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a label of some hundred pixels")]
     let (width, height) = ((width.ceil() as u32) + 2 * line, font.height().ceil() as u32 + line);
@@ -115,7 +115,7 @@ mod tests {
         fn boxes_anywhere_on_pictures_of_any_size_are_drawn(w in 1_u32..120, h in 1_u32..120, b: [u8; 4], class in 0_usize..80) {
             let mut picture = RgbImage::new(w, h);
             let [l, t, r, m] = b.map(u32::from);
-            let d = Detection { class, score: 0.5, pixels: [l.min(w), t.min(h), r.min(w), m.min(h)] };
+            let d = Detection { class, name: "cat".into(), score: 0.5, pixels: [l.min(w), t.min(h), r.min(w), m.min(h)] };
             annotate(&mut picture, &[d]);
             prop_assert_eq!(picture.dimensions(), (w, h));
         }

@@ -1,7 +1,7 @@
 //! One job from picture to answer. Repeating it does no harm: the record is written once, the same pictures and answers again.
 
 use crate::{
-    detect::{Detection, Thresholds, labels::COCO},
+    detect::{Detection, Thresholds},
     draw,
     model::{Detector, RunError},
     picture::{Picture, PictureError, extension},
@@ -143,7 +143,7 @@ pub fn label(d: &Detection, (width, height): (u32, u32)) -> Label {
     #[expect(clippy::cast_possible_truncation, reason = "0 to 1")]
     let part = |v: f64| v.clamp(0.0, 1.0) as f32;
     Label {
-        class: COCO.get(d.class).copied().unwrap_or("object").to_owned(),
+        class: d.name.to_string(),
         cx: part(f64::midpoint(left, right) / width),
         cy: part(f64::midpoint(top, bottom) / height),
         width: part((right - left) / width),

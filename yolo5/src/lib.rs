@@ -1,4 +1,5 @@
-//! The detector: finds the 80 kinds of objects of COCO in pictures with YOLOv5, from files and from the queue.
+//! The detector: finds objects in pictures with YOLOv5, from files and from the queue: the 80 kinds of COCO, or those that
+//! another model was trained for.
 
 pub mod cli;
 pub mod commands;

@@ -2,18 +2,22 @@
 //! once as the caller likes.
 
 mod fast;
+mod form;
 mod recent;
+mod verdict;
 
 use crate::{
     conv::{plan::About, simd::Isa},
     detect::{
         Detection, Thresholds,
-        decode::{self, ANCHORS, Candidate, STRIDES},
+        decode::{self, Candidate, STRIDES},
         letterbox::{Placement, SIDE, letterbox, letterbox_into},
         nms,
     },
 };
 use fast::{Fast, Output, Shaped};
+use form::Form;
+pub use form::Layout;
 use image::RgbImage;
 use recent::Recent;
 use std::{
@@ -24,6 +28,7 @@ use tract_onnx::{
     prelude::*,
     tract_hir::{infer::Factoid, internal::DimLike},
 };
+use verdict::{Reason, verdict};
 
 /// Why a model cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,13 +51,14 @@ pub enum ModelError {
     },
     /// It is another network.
     #[error(
-        "{path} is no YOLOv5 for the 80 classes of COCO: found {found}; expected an input [1, 3, height, width] and either \
-             three heads [1, 255, rows, columns] or one output [1, N, 85]; `make model` makes one"
+        "{path} is no YOLOv5: found {found}; expected an input [1, 3, height, width] and either three heads [1, 3 * (5 + \
+             classes), rows, columns] of strides 8, 16 and 32 or one output [1, N, 5 + classes], and where its metadata has \
+             \"names\" or \"anchors\", a name of each class or 18 numbers; `make model` makes one"
     )]
     Other {
         /// Which file.
         path: PathBuf,
-        /// Its shapes.
+        /// Its shapes, or what its metadata says.
         found: String,
     },
 }
@@ -64,17 +70,10 @@ pub struct RunError(String);
 
 /// Plans that are kept, for as many shapes. One takes some 33 MB.
 const PLANS: usize = 3;
-/// Classes of COCO and the five numbers of a box.
-const VALUES: usize = 85;
-
-/// The form of the outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Three raw heads.
-    Heads,
-    /// One output of decoded boxes, as the exporter of ultralytics writes.
-    Rows,
-}
+/// Width and height of the input that a model is tried on, where it takes any: small, and with maps that are odd and not square.
+const PROBE: (u32, u32) = (96, 160);
+/// Another one, on which our part of the model has to be the same.
+const OTHER: (u32, u32) = (64, 64);
 
 type Plan = Arc<TypedRunnableModel>;
 
@@ -100,14 +99,22 @@ pub struct Options {
     pub isa: Option<Isa>,
 }
 
+impl Options {
+    /// What our own kernels use; none where tract runs the network whatever it is, since it is faster than plain Rust.
+    fn kernels(&self, best: Isa) -> Option<Isa> {
+        match (self.backend, self.isa) {
+            (Backend::Tract, _) => None,
+            (Backend::Auto, None) => Some(best).filter(|isa| *isa != Isa::Portable),
+            (Backend::Auto | Backend::Fast, isa) => Some(isa.unwrap_or(best)),
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self { backend: Backend::Auto, threads: 1, isa: None }
     }
 }
-
-/// How much outputs of both backends may differ, of numbers up to 1 absolutely, and of greater ones in proportion.
-const TOLERANCE: f32 = 1e-3;
 
 /// A loaded model.
 pub struct Detector {
@@ -115,7 +122,7 @@ pub struct Detector {
     model: Option<InferenceModel>,
     /// Height and width, where the model takes only one size.
     fixed: Option<(u32, u32)>,
-    layout: Layout,
+    form: Form,
     /// Kernels of our own, where they are used.
     fast: Option<Fast>,
     /// tract's plans last used, newest last.
@@ -151,91 +158,97 @@ impl Detector {
             [batch, Some(3), height, width] if batch.is_none_or(|b| b == 1) => height.zip(width),
             _ => return Err(other(format!("an input {:?}", fact.shape))),
         };
-        let mut detector = Self { model: None, fixed, layout: Layout::Heads, fast: None, plans: Recent::new(PLANS) };
-        // A small input shows the outputs; a fixed one shows its own.
-        let (height, width) = fixed.unwrap_or((64, 64));
-        let shape = (width, height);
-        let typed = fast::typed(&model, shape).map_err(unusable)?;
-        detector.model = Some(model);
-        let shapes: Vec<Vec<usize>> = (0..outputs)
-            .map(|i| typed.output_fact(i).map(|f| f.shape.iter().map(|d| d.to_usize().unwrap_or(0)).collect()))
-            .collect::<TractResult<_>>()
-            .map_err(unusable)?;
-        detector.layout = match &shapes[..] {
-            [a, b, c] if [a, b, c].iter().all(|s| s.len() == 4 && s[1] == 3 * VALUES) => Layout::Heads,
-            [rows, ..] if rows.len() == 3 && rows[2] == VALUES => Layout::Rows,
-            _ => return Err(other(format!("outputs {shapes:?}"))),
+        let probe = fixed.map_or(PROBE, |(height, width)| (width, height));
+        let typed = fast::typed(&model, probe).map_err(unusable)?;
+        let shape = |i| typed.output_fact(i).map(|f| f.shape.iter().map(|d| d.to_usize().unwrap_or(0)).collect());
+        let shapes: Vec<Vec<usize>> = (0..outputs).map(shape).collect::<TractResult<_>>().map_err(unusable)?;
+        let said = |name: &str| {
+            let tensor = model.properties.get(&format!("onnx.metadata_props.{name}"))?;
+            tensor.to_plain_array_view::<String>().ok()?.first().cloned()
         };
+        let form = Form::of(&shapes, (probe.1 as usize, probe.0 as usize), said).map_err(other)?;
+        let mut detector = Self { model: None, fixed, form, fast: None, plans: Recent::new(PLANS) };
+        let compiled = options.kernels(Isa::best()).map(|isa| {
+            let mut models = vec![typed];
+            if fixed.is_none() {
+                models.push(fast::typed(&model, OTHER)?);
+            }
+            let usual = fixed.map_or((SIDE, SIDE), |(height, width)| (width, height));
+            Fast::new(models, usual, isa, options.threads)
+        });
+        detector.model = Some(model);
         let failed = |e: RunError| ModelError::Unusable { path: path.to_owned(), why: e.0 };
-        if options.backend == Backend::Tract {
-            detector.plan(shape).map_err(failed)?;
-            return Ok(detector);
-        }
-        let isa = options.isa.or_else(|| Isa::all().first().copied()).unwrap_or(Isa::Portable);
-        let usual = fixed.map_or((SIDE, SIDE), |(height, width)| (width, height));
-        detector.fast = Fast::new(typed, usual, isa, options.threads).map_err(unusable)?;
-        match (detector.fast.is_some(), options.backend) {
-            (false, Backend::Fast) => {
-                let why = "nothing of it is a convolution that --backend fast knows; use --backend auto".to_owned();
-                return Err(ModelError::Unusable { path: path.to_owned(), why });
-            }
-            (true, Backend::Auto) => {
-                let apart = detector.disagreement(shape).map_err(failed)?;
-                if apart > TOLERANCE || apart.is_nan() {
-                    tracing::warn!(apart, ?isa, "our kernels and tract disagree on this model; tract runs it");
-                    detector.fast = None;
+        detector.fast = match (compiled, options.backend) {
+            (None, _) => None,
+            (Some(compiled), Backend::Fast) => Some(compiled.map_err(unusable)?),
+            (Some(compiled), _) => match detector.tried(compiled.map_err(fail), probe) {
+                Ok(fast) => Some(fast),
+                Err(why) => {
+                    tracing::warn!("tract runs this model: {why}");
+                    None
                 }
+            },
+        };
+        match &detector.fast {
+            None => drop(detector.plan(probe).map_err(failed)?),
+            Some(fast) => {
+                let (ours, all) = fast.share();
+                if ours < all {
+                    tracing::warn!(ours, all, "not all convolutions of this model are ours; tract computes the others");
+                }
+                if fast.whole() {
+                    detector.model = None;
+                }
+                detector.plans.clear();
             }
-            _ => {}
-        }
-        detector.plans.clear();
-        if detector.fast.is_some() && detector.layout == Layout::Heads {
-            detector.model = None;
         }
         Ok(detector)
     }
 
     /// What runs the network, for people.
-    pub fn runner(&self) -> &'static str {
-        match self.fast.as_ref().map(Fast::isa) {
-            None => "tract",
-            Some(Isa::Avx512) => "our kernels with AVX-512",
-            Some(Isa::Avx2) => "our kernels with AVX2",
-            Some(Isa::Portable) => "our kernels in plain Rust",
-        }
+    pub fn runner(&self) -> String {
+        self.fast.as_ref().map_or("tract".to_owned(), |fast| format!("our kernels with {}", fast.isa().title()))
+    }
+
+    /// Our kernels, if they shall run the model: tried on an input of this width and height.
+    fn tried(&self, compiled: Result<Fast, RunError>, probe: (u32, u32)) -> Result<Fast, Reason> {
+        let fast = compiled.map_err(Reason::Failed)?;
+        verdict(fast.share(), self.disagreement(&fast, probe))?;
+        Ok(fast)
     }
 
     /// How far the outputs of both backends are apart on an input of this width and height, as a share of numbers above 1.
-    fn disagreement(&self, shape: (u32, u32)) -> Result<f32, RunError> {
-        let Some(fast) = &self.fast else { return Ok(0.0) };
+    fn disagreement(&self, fast: &Fast, shape: (u32, u32)) -> Result<f32, RunError> {
         let (width, height) = (shape.0 as usize, shape.1 as usize);
         // Stripes, edges and slopes in all three colours.
         #[expect(clippy::cast_precision_loss, reason = "at most 1000")]
         let tensor: Vec<f32> = (0..3 * width * height).map(|i| (i * i / 7 % 1001) as f32 / 1000.0).collect();
         let expected = self.tract(shape, tensor.clone())?;
-        let mut apart = 0.0_f32;
+        let (mut apart, mut outputs) = (0.0_f32, 0);
         fast.run(&*self.shaped(fast, shape)?, &tensor, |i, output| {
             let expected = expected.get(i).ok_or_else(|| RunError("an output too many".to_owned()))?;
             let expected = expected.to_plain_array_view::<f32>().map_err(fail)?;
-            let ours = match output {
-                Output::Pixels(pixels) => pixels.planes(),
-                Output::Tensor(tensor) => tensor.to_plain_array_view::<f32>().map_err(fail)?.iter().copied().collect(),
-            };
-            if ours.len() != expected.len() {
+            if output.shape() != expected.shape() {
                 return Err(RunError("an output of another size".to_owned()));
             }
-            for (a, b) in ours.iter().zip(expected) {
+            for (a, b) in output.numbers()?.iter().zip(expected) {
                 let off = (a - b).abs() / b.abs().max(1.0);
                 apart = if off > apart || off.is_nan() { off } else { apart };
             }
+            outputs += 1;
             Ok(())
         })?;
-        Ok(apart)
+        if outputs == expected.len() { Ok(apart) } else { Err(RunError("an output too few".to_owned())) }
     }
 
     /// The form of its outputs.
     pub fn layout(&self) -> Layout {
-        self.layout
+        self.form.layout
+    }
+
+    /// The names of its classes, in the order of their numbers.
+    pub fn names(&self) -> &[Arc<str>] {
+        &self.form.names
     }
 
     /// Height and width, where it takes only one size.
@@ -249,10 +262,7 @@ impl Detector {
 
     /// The plan of our kernels for an input of this width and height.
     fn shaped(&self, fast: &Fast, shape: (u32, u32)) -> Result<Arc<Shaped>, RunError> {
-        fast.shaped(shape, || match self.layout {
-            Layout::Heads => Ok(None),
-            Layout::Rows => fast::typed(self.model()?, shape).map(Some).map_err(fail),
-        })
+        fast.shaped(shape, || fast::typed(self.model()?, shape).map_err(fail))
     }
 
     /// tract's plan for an input of this width and height.
@@ -288,7 +298,12 @@ impl Detector {
         let kept = nms::suppress(candidates, thresholds);
         Ok(kept
             .into_iter()
-            .map(|c| Detection { class: c.class, score: c.score, pixels: place.to_picture(c.corners) })
+            .map(|c| Detection {
+                class: c.class,
+                name: self.form.names[c.class].clone(),
+                score: c.score,
+                pixels: place.to_picture(c.corners),
+            })
             .collect())
     }
 
@@ -326,30 +341,35 @@ impl Detector {
         t: &Thresholds,
         found: &mut Vec<Candidate>,
     ) -> Result<(), RunError> {
-        let view = match output {
-            Output::Tensor(tensor) => Some(tensor.to_plain_array_view::<f32>().map_err(fail)?),
-            Output::Pixels(_) => None,
-        };
-        let dense = || RunError("an output that is not dense".to_owned());
-        let values = view.as_ref().map(|v| v.as_slice().ok_or_else(dense)).transpose()?;
-        match (self.layout, STRIDES.get(index), ANCHORS.get(index)) {
+        let (shape, values) = (output.shape(), self.form.values());
+        let other = || RunError(format!("output {index} is {shape:?} for an input of {width}x{height}"));
+        match (self.form.layout, STRIDES.get(index), self.form.anchors.get(index)) {
             (Layout::Heads, Some(stride), Some(anchors)) => {
                 let grid = ((height / stride) as usize, (width / stride) as usize);
-                match (values, output) {
-                    (Some(values), _) => {
-                        let cells = grid.0 * grid.1;
-                        let read = |channel, cell| values[channel * cells + cell];
-                        decode::head(read, VALUES, grid, *stride, anchors, t, found);
-                    }
-                    (None, Output::Pixels(pixels)) => {
-                        let read = |channel: usize, cell| pixels.pixel(cell / grid.1, cell % grid.1)[channel];
-                        decode::head(read, VALUES, grid, *stride, anchors, t, found);
-                    }
-                    _ => {}
+                if shape != [1, 3 * values, grid.0, grid.1] {
+                    return Err(other());
+                }
+                if let Output::Pixels(pixels) = output {
+                    let read = |channel: usize, cell| pixels.pixel(cell / grid.1, cell % grid.1)[channel];
+                    decode::head(read, values, grid, *stride, anchors, t, found);
+                } else {
+                    let (numbers, cells) = (output.numbers()?, grid.0 * grid.1);
+                    decode::head(
+                        |channel, cell| numbers[channel * cells + cell],
+                        values,
+                        grid,
+                        *stride,
+                        anchors,
+                        t,
+                        found,
+                    );
                 }
             }
-            (Layout::Rows, Some(8), _) => decode::rows(values.ok_or_else(dense)?, VALUES, t, found),
-            _ => {}
+            (Layout::Rows, ..) if index > 0 => {} // the same, before it was decoded
+            (Layout::Rows, ..) if shape.len() == 3 && shape[2] == values => {
+                decode::rows(&output.numbers()?, values, t, found);
+            }
+            _ => return Err(other()),
         }
         Ok(())
     }
@@ -359,4 +379,20 @@ impl Detector {
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn fail(e: TractError) -> RunError {
     RunError(format!("{e:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_rust_runs_a_model_only_if_asked_to() {
+        let kernels = |backend, isa, best| Options { backend, isa, threads: 1 }.kernels(best);
+        for best in Isa::all() {
+            assert_eq!(kernels(Backend::Tract, Some(best), best), None);
+            assert_eq!(kernels(Backend::Fast, None, best), Some(best));
+            assert_eq!(kernels(Backend::Auto, None, best).is_some(), best != Isa::Portable);
+            assert_eq!(kernels(Backend::Auto, Some(Isa::Portable), best), Some(Isa::Portable));
+        }
+    }
 }

@@ -66,8 +66,8 @@ class Writer:
         return self.node("MaxPool", x, kernel_shape=[5, 5], strides=[1, 1], pads=[2] * 4)
 
 
-def model(convolutions, anchors):
-    """The ONNX model. The anchors go along as metadata, in pixels."""
+def model(convolutions, anchors, names=()):
+    """The ONNX model. The anchors go along as metadata, in pixels, and the names of the classes as ultralytics writes them."""
     if len(convolutions) != ROLES:
         raise ValueError(f"{len(convolutions)} convolutions; YOLOv5 n and s have {ROLES}")
     w = Writer(convolutions)
@@ -96,6 +96,9 @@ def model(convolutions, anchors):
     graph = helper.make_graph(w.nodes, "yolov5", [images], outputs, w.constants)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], producer_name="polybot")
     made.ir_version = 7
-    helper.set_model_props(made, {"anchors": " ".join(f"{v:g}" for v in anchors.flatten())})
+    said = {"anchors": " ".join(f"{v:g}" for v in anchors.flatten())}
+    if names:
+        said["names"] = str(dict(enumerate(names)))
+    helper.set_model_props(made, said)
     onnx.checker.check_model(made)
     return made

@@ -78,7 +78,8 @@ class Reader(pickle.Unpickler):
 
 
 def convolutions(path):
-    """Weight and bias of each convolution in order, batch norm folded in; and the anchors in pixels, (3, 3, 2)."""
+    """Weight and bias of each convolution in order, batch norm folded in; the anchors in pixels, (3, 3, 2); and the names of the
+    classes, nothing where the checkpoint does not say."""
     with zipfile.ZipFile(path) as archive:
         root = archive.namelist()[0].split("/")[0]
         with archive.open(f"{root}/data.pkl") as file:
@@ -90,7 +91,9 @@ def convolutions(path):
     buffers = head.__dict__["_buffers"]
     strides = np.array([8, 16, 32], np.float32).reshape(3, 1, 1)
     grid = buffers["anchor_grid"].reshape(3, 3, 2) if "anchor_grid" in buffers else buffers["anchors"] * strides
-    return found, grid.astype(np.float32)
+    names = model.__dict__.get("names") or []
+    names = [names[n] for n in sorted(names)] if isinstance(names, dict) else list(names)
+    return found, grid.astype(np.float32), [str(name) for name in names]
 
 
 def children(module):

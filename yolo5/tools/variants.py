@@ -4,13 +4,18 @@ usage: variants.py MODEL FOLDER
 
 rows.onnx      the same network as the exporter of ultralytics writes it: one output of decoded boxes, one size of input
 nano.onnx      YOLOv5n with made-up weights, by way of a checkpoint (nano.pt)
-classes.onnx   a network of another data set: twenty classes
+classes.onnx   the same network as for another data set, by way of a checkpoint: three classes with names of their own, and
+               anchors of twice the size
+relu.onnx      the same network with another activation before the last of its heads
+grouped.onnx   with a convolution of two groups, about in the middle
+leaky.onnx     with another activation near the input, so that little comes before it
 gray.onnx      a network of another input: one channel
 
 Checkpoints that lie about what they hold have to be refused, and are, and so are files that are none: one line each.
 """
 
 import collections
+import copy
 import pathlib
 import pickle
 import subprocess
@@ -27,6 +32,8 @@ import pt
 
 ANCHORS = np.array([10, 13, 16, 30, 33, 23, 30, 61, 62, 45, 59, 119, 116, 90, 156, 198, 373, 326], np.float32).reshape(3, 3, 2)
 SIZE = 640
+KEPT = {0: "Mensch", 27: "the king's tie, red", 16: "dog"}
+"""Classes of COCO that are left, and what they are called."""
 
 
 def rows(model):
@@ -96,7 +103,7 @@ class Tensor:
         return sys.modules["torch._utils"]._rebuild_tensor_v2, self.arguments
 
 
-def checkpoint(path, tensors, broken=None):
+def checkpoint(path, tensors, broken=None, anchors=ANCHORS, names=()):
     """A checkpoint of the form of ultralytics with these convolutions, without batch norms; `broken` may spoil a tensor."""
     for module in ("torch", "torch.nn", "torch._utils", "models", "models.yolo"):
         sys.modules.setdefault(module, types.ModuleType(module))
@@ -120,8 +127,8 @@ def checkpoint(path, tensors, broken=None):
     if broken:
         layers[0].__dict__["_parameters"]["weight"] = broken(storages[0])
     head = module(detect, [("m", module(sequence, [(str(i), layer) for i, layer in enumerate(layers)]))],
-                  _buffers={"anchor_grid": tensor(ANCHORS)})
-    whole = module(model, [("model", module(sequence, [("0", head)]))])
+                  _buffers={"anchor_grid": tensor(anchors)})
+    whole = module(model, [("model", module(sequence, [("0", head)]))], names=list(names))
 
     class Pickler(pickle.Pickler):
         def persistent_id(self, value):
@@ -151,6 +158,34 @@ def shrunk(model, seed=7):
         shape = (out if out == 255 else out // 2, into if into == 3 else into // 2, *weight.shape[2:])
         found.append((random.normal(0, 0.05, shape).astype(np.float32), random.normal(0, 1, shape[0]).astype(np.float32)))
     return found
+
+
+def only(found, classes):
+    """The same convolutions for some of the classes."""
+    rows = [anchor * 85 + i for anchor in range(3) for i in (*range(5), *(5 + c for c in classes))]
+    return [(w[rows], b[rows]) if w.shape[0] == 255 else (w, b) for w, b in found]
+
+
+def activated(model, at, operation, **attributes):
+    """Another activation after the convolution that is so far from the last that has one."""
+    model = copy.deepcopy(model)
+    g = model.graph
+    old = [n for n in g.node if n.op_type == "Mul"][at]
+    gate = next(n for n in g.node if n.output[0] == old.input[1])
+    old.CopyFrom(helper.make_node(operation, [old.input[0]], [old.output[0]], **attributes))
+    g.node.remove(gate)
+    return model
+
+
+def grouped(model, at):
+    """Two groups in a convolution: each half of the outputs reads half of the inputs."""
+    model = copy.deepcopy(model)
+    node = [n for n in model.graph.node if n.op_type == "Conv"][at]
+    weight = next(i for i in model.graph.initializer if i.name == node.input[1])
+    values = numpy_helper.to_array(weight)
+    weight.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values[:, :values.shape[1] // 2]), weight.name))
+    node.attribute.append(helper.make_attribute("group", 2))
+    return model
 
 
 def refused(path, tensors, what, broken):
@@ -185,12 +220,18 @@ def main():
 
     small = shrunk(in_order(weights(official)))
     checkpoint(folder / "nano.pt", small)
-    read, anchors = pt.convolutions(folder / "nano.pt")
+    read, anchors, names = pt.convolutions(folder / "nano.pt")
+    assert not names and np.array_equal(anchors, ANCHORS), "what was read differs"
     assert all(np.array_equal(a, b) for pair, other in zip(read, small) for a, b in zip(pair, other)), "what was read differs"
     onnx.save(graph.model(read, anchors), folder / "nano.onnx")
 
-    few = [(w[:75], b[:75]) if w.shape[0] == 255 else (w, b) for w, b in small]
-    onnx.save(graph.model(few, ANCHORS), folder / "classes.onnx")
+    checkpoint(folder / "classes.pt", only(in_order(weights(official)), KEPT), anchors=2 * ANCHORS, names=KEPT.values())
+    onnx.save(graph.model(*pt.convolutions(folder / "classes.pt")), folder / "classes.onnx")
+
+    onnx.save(activated(official, -1, "Relu"), folder / "relu.onnx")
+    onnx.save(grouped(official, 35), folder / "grouped.onnx")
+    onnx.save(activated(official, 10, "LeakyRelu", alpha=0.1), folder / "leaky.onnx")
+
     gray = [(small[0][0][:, :1], small[0][1]), *small[1:]]
     made = graph.model(gray, ANCHORS)
     made.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1

@@ -12,11 +12,13 @@ use anyhow::{Context, bail};
 use image::{ImageFormat, ImageReader};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, BufReader, ErrorKind, IsTerminal, Read},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::Instant,
 };
 
@@ -148,10 +150,10 @@ fn looks_like_picture(path: &Path) -> bool {
 }
 
 pub(super) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
-    let classes = classes(&args.classes)?;
     let all = sources(&args.paths);
     apart(&all, args)?;
     let detector = Detector::open(&args.model.model, &args.engine.options())?;
+    let classes = classes(&args.classes, detector.names())?;
     let thresholds = Thresholds { confidence: args.conf, iou: args.iou, ..Thresholds::default() };
     if let Some(folder) = &args.output {
         fs::create_dir_all(folder)
@@ -173,7 +175,7 @@ pub(super) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
             Ok((text, detections)) => {
                 looked += 1;
                 for d in &detections {
-                    *counts.entry(d.name()).or_insert(0) += 1;
+                    *counts.entry(d.name.clone()).or_insert(0) += 1;
                 }
                 bar.suspend(|| out(&text))?;
             }
@@ -195,12 +197,13 @@ pub(super) fn run(args: &DetectArgs) -> anyhow::Result<ExitCode> {
     Ok(if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn classes(names: &[String]) -> anyhow::Result<BTreeSet<usize>> {
+/// The classes of these names, of all that the model has.
+fn classes(names: &[String], all: &[Arc<str>]) -> anyhow::Result<BTreeSet<usize>> {
     names
         .iter()
-        .map(|name| match labels::class(name) {
+        .map(|name| match labels::class(all, name) {
             Some(class) => Ok(class),
-            None => bail!("there is no class {name:?}; the classes are {}", labels::COCO.join(", ")),
+            None => bail!("there is no class {name:?}; the classes are {}", all.join(", ")),
         })
         .collect()
 }
@@ -234,22 +237,30 @@ fn one(
     let mut text = String::new();
     if args.json {
         let objects: Vec<_> =
-            found.iter().map(|d| serde_json::json!({ "class": d.name(), "score": d.score, "box": d.pixels })).collect();
+            found.iter().map(|d| serde_json::json!({ "class": &*d.name, "score": d.score, "box": d.pixels })).collect();
         let line = serde_json::json!({ "file": name, "width": width, "height": height, "objects": objects });
         text = format!("{line}\n");
     } else if args.csv {
-        let quoted = if name.contains([',', '"', '\n']) { format!("\"{}\"", name.replace('"', "\"\"")) } else { name };
         for d in &found {
             let [l, t, r, b] = d.pixels;
-            text += &format!("{quoted},{},{:.4},{l},{t},{r},{b}\n", d.name(), d.score);
+            text += &format!("{},{},{:.4},{l},{t},{r},{b}\n", quoted(&name), quoted(&d.name), d.score);
         }
     } else {
         text = format!("{name} ({width}x{height}): {}\n", if found.is_empty() { "nothing found" } else { "" });
         for d in &found {
-            text += &format!("  {:<14} {:.3}  {:?}\n", d.name(), d.score, d.pixels);
+            text += &format!("  {:<14} {:.3}  {:?}\n", d.name, d.score, d.pixels);
         }
     }
     Ok((text, found))
+}
+
+/// A value of a line of comma-separated ones.
+fn quoted(text: &str) -> Cow<'_, str> {
+    if text.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", text.replace('"', "\"\"")).into()
+    } else {
+        text.into()
+    }
 }
 
 /// Refuses pictures whose results would be one file, of which only the last would be left.

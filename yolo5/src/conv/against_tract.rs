@@ -1,5 +1,5 @@
-//! Whatever the network, our plan computes what tract computes: random networks of everything that the pass knows and one thing
-//! that it does not (tanh, which stays tract's), on random sizes of input.
+//! Whatever the network, our plan computes what tract computes: random networks of everything that the pass knows and some
+//! things that it does not, which stay tract's, on random sizes of input.
 
 use super::{
     import::{Imported, import},
@@ -57,10 +57,10 @@ impl Made {
         let shape = self.shape(x);
         let alike: Vec<OutletId> = self.values.iter().copied().filter(|v| self.shape(*v) == shape).collect();
         let sized: Vec<OutletId> = self.values.iter().copied().filter(|v| self.shape(*v)[2..] == shape[2..]).collect();
-        let made = match what % 9 {
+        let made = match what % 12 {
             0..=4 => {
                 let (size, stride, pad) =
-                    [(1, 1, 0), (3, 1, 1), (3, 2, 1), (1, 1, 0), (6, 2, 2)][usize::from(what % 9)];
+                    [(1, 1, 0), (3, 1, 1), (3, 2, 1), (1, 1, 0), (6, 2, 2)][usize::from(what % 12)];
                 if shape[2] < 4 || shape[3] < 4 {
                     return;
                 }
@@ -80,21 +80,48 @@ impl Made {
             5 => self.wire(math::add(), &[x, *b.get(&alike)]),
             6 => self.wire(TypedConcat { axis: 1 }, &[x, *b.get(&sized)]),
             7 => self.wire(MaxPool::new(Self::spec(5, 1, 2, shape[1], shape[1]), None), &[x]),
-            _ if shape[2] <= 24 => {
-                let n = self.model.nodes.len();
-                let scales = self.model.add_const(format!("c{n}"), tensor1(&[1.0_f32, 1.0, 2.0, 2.0])).unwrap();
-                let op = Resize {
-                    coord_transformer: CoordTransformer::Asymmetric,
-                    interpolator: Interpolator::Nearest,
-                    nearest: Nearest::Floor,
-                    optional_scales_input: Some(1),
-                    optional_sizes_input: None,
-                };
-                self.wire(op, &[x, scales])
+            8 if shape[2].min(shape[3]) > 3 => {
+                let (size, stride, pad) = [(2, 2, 0), (3, 2, 1), (3, 1, 1), (13, 1, 6), (4, 3, 1)][channels % 5];
+                self.wire(MaxPool::new(Self::spec(size, stride, pad, shape[1], shape[1]), None), &[x])
             }
+            9 if channels % 4 == 0 => self.unknown(x, &shape),
+            _ if shape[2] <= 24 => self.double(x),
             _ => return,
         };
         self.values.push(made);
+    }
+
+    /// Twice the height and width.
+    fn double(&mut self, x: OutletId) -> OutletId {
+        let n = self.model.nodes.len();
+        let scales = self.model.add_const(format!("c{n}"), tensor1(&[1.0_f32, 1.0, 2.0, 2.0])).unwrap();
+        let op = Resize {
+            coord_transformer: CoordTransformer::Asymmetric,
+            interpolator: Interpolator::Nearest,
+            nearest: Nearest::Floor,
+            optional_scales_input: Some(1),
+            optional_sizes_input: None,
+        };
+        self.wire(op, &[x, scales])
+    }
+
+    /// Something that the pass does not know.
+    fn unknown(&mut self, x: OutletId, shape: &[usize]) -> OutletId {
+        match shape[1] % 4 {
+            // A convolution of two groups, and one with holes.
+            even @ (0 | 2) if shape[2].min(shape[3]) > 4 => {
+                let (groups, dilation) = if even == 0 { (2, 1) } else { (1, 2) };
+                let padding = PaddingSpec::Explicit(tvec![2, 2], tvec![2, 2]);
+                let (dilations, strides) = (Some(tvec![dilation, dilation]), Some(tvec![1, 1]));
+                let spec =
+                    PoolSpec::new(DataFormat::NCHW, tvec![3, 3], padding, dilations, strides, shape[1], shape[1]);
+                let weights = self.constant(&[shape[1], shape[1] / groups, 3, 3], 0.2);
+                let bias = self.constant(&[shape[1]], 0.5);
+                self.wire(Conv::new(spec, KernelFormat::OIHW, groups, None), &[x, weights, bias])
+            }
+            1 => self.wire(nn::leaky_relu(0.1), &[x]),
+            _ => self.wire(math::tanh(), &[x]),
+        }
     }
 }
 
@@ -122,15 +149,15 @@ fn check(size: (usize, usize), choices: &[Choice], tails: bool) {
     let runnable = model.clone().into_optimized().unwrap().into_runnable().unwrap();
     let expected = runnable.run(tvec!(input.into())).unwrap();
     for (isa, threads) in Isa::all().into_iter().zip([1, 3, 2]) {
-        let Imported { graph, tail } = import(model.clone()).unwrap();
+        let Imported { graph, tail, .. } = import(model.clone()).unwrap();
         // Packed for another size than it is run on.
         let plan = Plan::new(Arc::new(Network::new(graph, (40, 40), isa)), size);
         // What another picture left behind must not matter.
         let mut memory = Memory::new(threads);
         plan.run(&vec![f32::NAN; image.len()], &mut memory);
         plan.run(&image, &mut memory);
-        let ours: TVec<TValue> = (0..)
-            .map_while(|i| plan.output(i, &memory))
+        let ours: TVec<TValue> = plan
+            .outputs(&memory)
             .map(|o| Tensor::from_shape(&[1, o.channels(), o.size().0, o.size().1], &o.planes()).unwrap().into())
             .collect();
         let ours = match tail {
@@ -158,4 +185,58 @@ proptest! {
     ) {
         check(size, &choices, tails);
     }
+}
+
+/// A model of one convolution on an image of this height and width, and what follows it.
+fn after_a_convolution(size: (usize, usize), then: impl FnOnce(&mut Made, OutletId) -> OutletId) -> Imported {
+    let mut model = TypedModel::default();
+    let x = model.add_source("x", f32::fact([1, 4, size.0, size.1])).unwrap();
+    let mut made = Made { model, values: vec![] };
+    let (weights, bias) = (made.constant(&[4, 4, 1, 1], 1.0), made.constant(&[4], 1.0));
+    let x = made.wire(Conv::new(Made::spec(1, 1, 0, 4, 4), KernelFormat::OIHW, 1, None), &[x, weights, bias]);
+    let y = then(&mut made, x);
+    made.model.select_output_outlets(&[y]).unwrap();
+    import(made.model).unwrap()
+}
+
+#[test]
+fn what_the_pass_does_not_know_stays_tracts() {
+    // What is ours of nodes and convolutions, and whether tract has something to do.
+    let came_to = |imported: Imported| (imported.graph.nodes.len(), imported.share, imported.tail.is_some());
+    let after = |then: &dyn Fn(&mut Made, OutletId) -> OutletId| came_to(after_a_convolution((9, 12), then));
+    assert_eq!(after(&|_, x| x), (1, (1, 1), false));
+    assert_eq!(after(&|made, x| made.unknown(x, &[1, 4, 9, 12])), (1, (1, 2), true));
+    assert_eq!(after(&|made, x| made.unknown(x, &[1, 1, 9, 12])), (1, (1, 1), true));
+    let pooled = |size, stride, pad, ceil| {
+        after(&|made, x| {
+            let mut spec = Made::spec(size, stride, pad, 4, 4);
+            if ceil {
+                spec.padding = PaddingSpec::ExplicitOnnxPool(tvec![pad, pad], tvec![pad, pad], true);
+            }
+            made.wire(MaxPool::new(spec, None), &[x])
+        })
+    };
+    assert_eq!(pooled(3, 2, 1, false), (2, (1, 1), false));
+    // A last window that hangs over the edge, and windows that lie outside altogether.
+    assert_eq!(pooled(3, 2, 0, true), (1, (1, 1), true));
+    assert_eq!(pooled(2, 1, 2, false), (1, (1, 1), true));
+    // Whatever the mode of a resize, one pixel alone is repeated.
+    assert_eq!(after(&Made::double), (2, (1, 1), false));
+    assert_eq!(came_to(after_a_convolution((1, 12), Made::double)), (1, (1, 1), true));
+}
+
+#[test]
+fn graphs_are_equal_whatever_the_size_of_the_input_and_only_if_they_compute_the_same() {
+    let graph = |size, stride, scale| {
+        let imported = after_a_convolution(size, |made, x| {
+            let (weights, bias) = (made.constant(&[4, 4, 3, 3], scale), made.constant(&[4], 1.0));
+            let spec = Made::spec(3, stride, 1, 4, 4);
+            let x = made.wire(Conv::new(spec, KernelFormat::OIHW, 1, None), &[x, weights, bias]);
+            made.double(x)
+        });
+        imported.graph
+    };
+    assert!(graph((9, 12), 2, 1.0) == graph((64, 31), 2, 1.0));
+    assert!(graph((9, 12), 2, 1.0) != graph((9, 12), 1, 1.0));
+    assert!(graph((9, 12), 2, 1.0) != graph((9, 12), 2, 1.1));
 }

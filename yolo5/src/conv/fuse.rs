@@ -16,11 +16,11 @@ pub fn fuse(mut graph: Graph) -> Graph {
 }
 
 /// The convolution that writes a value which nothing else reads.
-fn sole(graph: &mut Graph, value: Value) -> Option<(usize, &mut Conv)> {
+fn sole(graph: &mut Graph, value: Value) -> Option<&mut Conv> {
     let at = graph.writer(value)?;
     let alone = graph.uses(value) == 1;
     match &mut graph.nodes[at] {
-        Node::Conv(conv) if alone && conv.ys == [value] => Some((at, conv)),
+        Node::Conv(conv) if alone && conv.ys == [value] => Some(conv),
         _ => None,
     }
 }
@@ -28,7 +28,7 @@ fn sole(graph: &mut Graph, value: Value) -> Option<(usize, &mut Conv)> {
 fn silu(graph: &mut Graph) {
     for at in (0..graph.nodes.len()).rev() {
         let Node::Silu { x, y } = graph.nodes[at] else { continue };
-        if let Some((_, conv)) = sole(graph, x)
+        if let Some(conv) = sole(graph, x)
             && !conv.silu
             && conv.residual.is_none()
         {
@@ -43,12 +43,11 @@ fn residual(graph: &mut Graph) {
         let Node::Add { xs: [a, b], y } = graph.nodes[at] else { continue };
         // The later of the two, so that the other is there.
         let (first, last) = if graph.writer(a) > graph.writer(b) { (b, a) } else { (a, b) };
-        if let Some((_, conv)) = sole(graph, last)
-            && conv.residual.is_none()
-            && first != last
+        if first != last
             && graph.channels[first] == graph.channels[last]
+            && let Some(conv) = sole(graph, last)
+            && conv.residual.is_none()
         {
-            let Some((_, conv)) = sole(graph, last) else { continue };
             (conv.residual, conv.ys) = (Some(first), vec![y]);
             graph.nodes.remove(at);
         }
@@ -64,8 +63,9 @@ fn siblings(graph: &mut Graph) {
             if !alike || a.residual.or(b.residual).is_some() {
                 continue;
             }
-            let Node::Conv(b) = graph.nodes.remove(other) else { continue };
-            let Node::Conv(a) = &mut graph.nodes[at] else { continue };
+            let (Node::Conv(b), Node::Conv(a)) = (graph.nodes.remove(other), &mut graph.nodes[at]) else {
+                unreachable!("both were seen to be convolutions");
+            };
             a.weights = a.weights.clone().and(b.weights);
             a.bias.extend(b.bias);
             a.ys.extend(b.ys);

@@ -7,7 +7,7 @@ use super::kernel::{Geometry, Weights};
 pub type Value = usize;
 
 /// Nodes in an order in which they can be computed.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub struct Graph {
     /// Channels of each value.
     pub channels: Vec<usize>,
@@ -20,7 +20,7 @@ pub struct Graph {
 }
 
 /// A step of the computation.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub enum Node {
     /// A convolution, with what is done to its sums.
     Conv(Conv),
@@ -66,7 +66,7 @@ pub enum Node {
 }
 
 /// y = silu(x * weights + bias + repeat(before)) + residual
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Conv {
     /// Its weights.
     pub weights: Weights,

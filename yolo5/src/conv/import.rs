@@ -33,6 +33,8 @@ pub struct Imported {
     pub graph: Graph,
     /// The rest, if there is one: it makes the model's outputs of our part's.
     pub tail: Option<TypedModel>,
+    /// How many convolutions are ours, of how many that the model has.
+    pub share: (usize, usize),
 }
 
 /// Splits a model of one input `[1, channels, height, width]`.
@@ -43,12 +45,15 @@ pub fn import(mut model: TypedModel) -> TractResult<Imported> {
     let channels = model.outlet_fact(*input)?.shape.as_concrete().and_then(|s| s.get(1).copied());
     let value = pass.graph.value(channels.unwrap_or(0));
     (pass.graph.input, _) = (value, pass.values.insert(*input, value));
-    for id in model.eval_order()? {
+    let order = model.eval_order()?;
+    let all = order.iter().filter(|id| model.node(**id).op_is::<TractConv>()).count();
+    for id in order {
         if *input != OutletId::new(id, 0) {
             pass.node(model.node(id));
         }
     }
     let Pass { mut graph, values, .. } = pass;
+    let ours = graph.nodes.iter().filter(|node| matches!(node, Node::Conv(_))).count();
     let outputs = model.output_outlets()?.to_vec();
     let border = border(&model, &outputs, &values);
     graph.outputs = border.iter().filter_map(|o| values.get(o).copied()).collect();
@@ -60,7 +65,7 @@ pub fn import(mut model: TypedModel) -> TractResult<Imported> {
         tail.compact()?;
         Some(tail)
     };
-    Ok(Imported { graph, tail })
+    Ok(Imported { graph, tail, share: (ours, all) })
 }
 
 /// What of ours is wanted: found by going from the outputs towards the input and no further than what is ours. Outputs come
@@ -94,7 +99,10 @@ struct Held(Arc<Tensor>);
 
 impl AsRef<[f32]> for Held {
     fn as_ref(&self) -> &[f32] {
-        self.0.as_plain_ram().and_then(|p| p.as_slice().ok()).unwrap_or(&[])
+        let Some(values) = self.0.as_plain_ram().and_then(|p| p.as_slice().ok()) else {
+            unreachable!("it was seen to be one before it was held");
+        };
+        values
     }
 }
 
@@ -185,12 +193,12 @@ impl Pass<'_> {
     }
 
     /// How often a Resize repeats each pixel, if that is all it does: it is tried on an image whose pixels all differ, since
-    /// there are a dozen modes and most of them are the same here.
+    /// there are a dozen modes and most of them are the same here. One pixel alone is repeated by all of them.
     fn repeats(&self, node: &TypedNode, shape: &[usize]) -> Option<usize> {
         let from = self.model.outlet_fact(node.inputs[0]).ok()?.shape.as_concrete()?;
         let (height, width) = (from[2], from[3]);
         let times = shape[2] / height.max(1);
-        if times == 0 || (height * times, width * times) != (shape[2], shape[3]) {
+        if times == 0 || height.min(width) < 2 || (height * times, width * times) != (shape[2], shape[3]) {
             return None;
         }
         #[expect(clippy::cast_precision_loss, reason = "every pixel differs from its neighbours all the same")]

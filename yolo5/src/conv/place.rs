@@ -213,7 +213,7 @@ impl<'a> Search<'a> {
             self.own(&conv.ys);
             return;
         };
-        let Some(Place { image, channel }) = self.values[conv.ys[placed]] else { return };
+        let Some(Place { image, channel }) = self.values[conv.ys[placed]] else { unreachable!("it was found placed") };
         let begin = channel.checked_sub(offsets[placed]);
         let whole: usize = conv.ys.iter().map(|y| self.graph.channels[*y]).sum();
         let fits = begin.filter(|b| b + whole <= self.images[image].1);

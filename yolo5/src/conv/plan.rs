@@ -1,5 +1,8 @@
 //! A network for one size of input: every value's place in memory and every convolution's algorithm. A plan changes nothing by
 //! being run; what a stream writes is in its [`Memory`].
+//!
+//! A plan that contradicts itself panics: a job that dies is tried again or told as failed, and one whose numbers are wrong is
+//! sent to somebody.
 
 use super::{
     direct::Scratch,
@@ -36,11 +39,6 @@ impl Network {
         };
         let kernels = graph.nodes.iter_mut().map(kernel).collect();
         Self { graph, kernels, isa }
-    }
-
-    /// How many convolutions it has.
-    pub fn convolutions(&self) -> usize {
-        self.kernels.iter().flatten().count()
     }
 
     /// Which instructions it was made for.
@@ -145,20 +143,22 @@ impl Plan {
         }
     }
 
-    /// An output of the last run in this memory.
-    pub fn output<'a>(&self, index: usize, memory: &'a Memory) -> Option<Output<'a>> {
-        let value = *self.network.graph.outputs.get(index)?;
-        let (place, held) = self.held(value)?;
-        let source = Source { data: memory.images.get(held.range())?, image: held.image, channel: place.channel };
-        Some(Output { source, channels: self.network.graph.channels[value] })
+    /// The outputs of the last run in this memory, in the graph's order.
+    pub fn outputs<'a>(&'a self, memory: &'a Memory) -> impl Iterator<Item = Output<'a>> {
+        self.network.graph.outputs.iter().map(|value| {
+            let (place, held) = self.held(*value);
+            let source = Source { data: &memory.images[held.range()], image: held.image, channel: place.channel };
+            Output { source, channels: self.network.graph.channels[*value] }
+        })
     }
 
     /// Writes the input, channel by channel.
     pub fn write(&self, image: &[f32], memory: &mut Memory) {
         let images = memory.images.at_least(self.places.floats);
         self.clear_borders(0, images);
-        let Some(area) = self.area(self.network.graph.input) else { return };
+        let area = self.area(self.network.graph.input);
         let (height, width) = (area.image.height, area.image.width);
+        assert!(image.len() == area.channels * height * width, "the picture is of the plan's size");
         for row in 0..height {
             let begin = area.begin + area.image.at((row, 0), (0, 0)) + area.channel;
             for c in 0..area.channels {
@@ -179,28 +179,26 @@ impl Plan {
         let area = |value: &Value| self.area(*value);
         match node {
             Node::Conv(conv) => {
-                let (Some(kernel), Some(tiles)) = (&self.network.kernels[step], self.tiles[step]) else { return };
+                let (Some(kernel), Some(tiles)) = (&self.network.kernels[step], self.tiles[step]) else {
+                    unreachable!("a convolution has a kernel, and tiles in work");
+                };
                 let y = conv.ys[0];
-                if let (Some(from), Some(to)) = (conv.residual.and_then(|r| self.area(r)), self.area(y))
-                    && self.places.values[y] != conv.residual.and_then(|r| self.places.values[r])
+                if let Some(residual) = conv.residual
+                    && self.places.values[y] != self.places.values[residual]
                 {
-                    pool::repeat(images, from, to, 1);
+                    pool::repeat(images, self.area(residual), self.area(y), 1);
                 }
                 self.convolve(conv, kernel, tiles, images, scratches);
             }
             Node::Pool { x, y, geometry } => {
-                let (Some(x), Some(y)) = (area(x), area(y)) else { return };
+                let (x, y) = (area(x), area(y));
                 let scratch = scratches[0].inputs.at_least(x.image.height * y.image.width * x.channels);
                 pool::pool(images, x, y, geometry, scratch);
             }
-            Node::Repeat { x, y, times } => {
-                if let (Some(x), Some(y)) = (area(x), area(y)) {
-                    pool::repeat(images, x, y, *times);
-                }
-            }
+            Node::Repeat { x, y, times } => pool::repeat(images, area(x), area(y), *times),
             Node::Concat { xs, y } => {
-                let Some(mut to) = area(y) else { return };
-                for from in xs.iter().filter_map(area) {
+                let mut to = area(y);
+                for from in xs.iter().map(area) {
                     // Most parts were computed where they belong.
                     if (from.begin, from.channel) != (to.begin, to.channel) {
                         pool::repeat(images, from, to, 1);
@@ -208,27 +206,21 @@ impl Plan {
                     to.channel += from.channels;
                 }
             }
-            Node::Add { xs: [a, b], y } => {
-                if let (Some(a), Some(b), Some(y)) = (area(a), area(b), area(y)) {
-                    pool::add(images, [a, b], y);
-                }
-            }
-            Node::Silu { x, y } => {
-                if let (Some(x), Some(y)) = (area(x), area(y)) {
-                    self.network.isa.run(Activate { memory: images, x, y });
-                }
-            }
+            Node::Add { xs: [a, b], y } => pool::add(images, [area(a), area(b)], area(y)),
+            Node::Silu { x, y } => self.network.isa.run(Activate { memory: images, x: area(x), y: area(y) }),
         }
     }
 
     fn convolve(&self, conv: &Conv, kernel: &Kernel, tiles: usize, images: &mut [f32], scratches: &mut [Scratch]) {
-        let (Some((x, from)), Some((y, to))) = (self.held(conv.x), self.held(conv.ys[0])) else { return };
-        let before = conv.before.and_then(|(value, times)| Some((self.held(value)?, times)));
+        let ((x, from), (y, to)) = (self.held(conv.x), self.held(conv.ys[0]));
+        let before = conv.before.map(|(value, times)| (self.held(value), times));
         let image = to.image;
         let rows = to.begin + image.border * image.pitch()..to.begin + (image.border + image.height) * image.pitch();
         // An image that is both input and summand is one range.
         let third = before.as_ref().map(|((_, held), _)| held.range()).filter(|r| *r != from.range());
-        let Ok((data, out, low)) = disjoint(images, from.range(), rows, third) else { return };
+        let Ok((data, out, low)) = disjoint(images, from.range(), rows, third) else {
+            unreachable!("a convolution writes no image that it reads");
+        };
         let around = Around {
             silu: conv.silu,
             residual: conv.residual.is_some(),
@@ -241,15 +233,15 @@ impl Plan {
         kernel.run(tiles, source, target, around, scratches);
     }
 
-    fn held(&self, value: Value) -> Option<(Place, Held)> {
-        let place = self.places.values[value]?;
-        Some((place, self.places.images[place.image]))
+    fn held(&self, value: Value) -> (Place, Held) {
+        let Some(place) = self.places.values[value] else { unreachable!("what is read or written has a place") };
+        (place, self.places.images[place.image])
     }
 
-    fn area(&self, value: Value) -> Option<Area> {
-        let (place, held) = self.held(value)?;
+    fn area(&self, value: Value) -> Area {
+        let (place, held) = self.held(value);
         let channels = self.network.graph.channels[value];
-        Some(Area { begin: held.begin, image: held.image, channel: place.channel, channels })
+        Area { begin: held.begin, image: held.image, channel: place.channel, channels }
     }
 
     fn clear_borders(&self, time: usize, images: &mut [f32]) {

@@ -88,13 +88,16 @@ pub trait Work {
     fn with<S: Simd>(self, simd: S) -> Self::Out;
 }
 
-/// The sets of instructions that kernels are compiled for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A set of instructions that kernels are compiled for and that this processor has: it holds the token. So nobody has weights
+/// packed for vectors that are not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Isa {
     /// 16 lanes.
-    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
     /// 8 lanes, with FMA.
-    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
     /// 4 lanes in plain Rust.
     Portable,
 }
@@ -103,38 +106,60 @@ impl Isa {
     /// Those that this processor has, best first.
     pub fn all() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]
-        let wide = [(Self::Avx512, Avx512::detect().is_some()), (Self::Avx2, Avx2::detect().is_some())];
+        let wide = [Avx512::detect().map(Self::Avx512), Avx2::detect().map(Self::Avx2)];
         #[cfg(not(target_arch = "x86_64"))]
-        let wide: [(Self, bool); 0] = [];
-        wide.into_iter().filter(|(_, there)| *there).map(|(isa, _)| isa).chain([Self::Portable]).collect()
+        let wide = [None; 0];
+        wide.into_iter().flatten().chain([Self::Portable]).collect()
     }
 
-    /// Its name, as on the command line and in a cache of tunings.
+    /// The best that this processor has.
+    pub fn best() -> Self {
+        Self::all()[0]
+    }
+
+    /// Its name, as on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Avx512 => "avx512",
-            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => "avx2",
             Self::Portable => "portable",
+        }
+    }
+
+    /// Its name for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => "AVX2",
+            Self::Portable => "plain Rust",
         }
     }
 
     /// Output channels that a panel of packed weights has: two vectors.
     pub fn panel(self) -> usize {
-        match self {
-            Self::Avx512 => 32,
-            Self::Avx2 => 16,
-            Self::Portable => 8,
+        struct Panel;
+        impl Work for Panel {
+            type Out = usize;
+            #[inline(always)]
+            fn with<S: Simd>(self, _: S) -> usize {
+                2 * S::LANES
+            }
         }
+        self.run(Panel)
     }
 
-    /// Runs work with these instructions, or with plain Rust where the processor lacks them.
+    /// Runs work with these instructions.
     pub fn run<W: Work>(self, work: W) -> W::Out {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 if let Some(simd) = Avx512::detect() => simd.run(work),
+            Self::Avx512(simd) => simd.run(work),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 if let Some(simd) = Avx2::detect() => simd.run(work),
-            _ => Portable.run(work),
+            Self::Avx2(simd) => simd.run(work),
+            Self::Portable => Portable.run(work),
         }
     }
 }
@@ -162,8 +187,10 @@ pub fn dot<S: Simd, const M: usize>(
     w: &[f32],
 ) -> [[S::V; 2]; M] {
     let (row, tap) = (rows.iter().max().unwrap_or(&0), taps.iter().max().unwrap_or(&0));
-    assert!(row + tap + channels <= x.len(), "the rows end within the image");
-    assert!(taps.len() * channels * 2 * S::LANES <= w.len(), "the weights are all there");
+    // A sum that wrapped would let rows through that end anywhere; one that saturates is beyond every slice.
+    assert!(row.saturating_add(*tap).saturating_add(channels) <= x.len(), "the rows end within the image");
+    let weights = taps.len().saturating_mul(channels).saturating_mul(2 * S::LANES);
+    assert!(weights <= w.len(), "the weights are all there");
     let mut sums = [[s.zero(); 2]; M];
     // SAFETY: every row is at most the greatest, which was found to be within `x`.
     let rows: [*const f32; M] = rows.map(|row| unsafe { x.as_ptr().add(row) });
@@ -180,4 +207,40 @@ pub fn dot<S: Simd, const M: usize>(
         }
     }
     sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One row of a product.
+    struct Row<'a>(&'a [f32], usize, &'a [usize], usize, &'a [f32]);
+
+    impl Work for Row<'_> {
+        type Out = ();
+        #[inline(always)]
+        fn with<S: Simd>(self, s: S) {
+            dot::<S, 1>(s, self.0, &[self.1], self.2, self.3, self.4);
+        }
+    }
+
+    #[test]
+    fn rows_that_end_outside_of_the_image_are_refused_however_large_their_numbers_are() {
+        let (x, w) = ([0.0; 8], [0.0; 128]);
+        for isa in Isa::all() {
+            let refused = |row, taps: &[usize], channels| {
+                let why = std::panic::catch_unwind(|| isa.run(Row(&x, row, taps, channels, &w))).err()?;
+                why.downcast_ref::<&str>().map(|why| (*why).to_owned())
+            };
+            assert_eq!(refused(4, &[0, 2], 2), None);
+            // The last two wrap to a row within the image.
+            for (row, tap, channels) in
+                [(5, 2, 2), (0, 7, 2), (usize::MAX, 2, 2), (2, usize::MAX, 2), (4, 2, usize::MAX)]
+            {
+                let why = refused(row, &[0, tap], channels);
+                assert_eq!(why.as_deref(), Some("the rows end within the image"), "{isa:?} {row} {tap} {channels}");
+            }
+            assert_eq!(refused(0, &[0; 9], 2).as_deref(), Some("the weights are all there"));
+        }
+    }
 }

@@ -61,7 +61,7 @@ impl Scheme {
         }
     }
 
-    /// Its name, as it is written in a cache of tunings.
+    /// Its name in a table of layers.
     pub fn name(self) -> &'static str {
         match self {
             Self::Two => "w2",

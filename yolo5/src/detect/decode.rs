@@ -2,8 +2,11 @@
 
 use super::Thresholds;
 
-/// Anchor boxes of each head in pixels: width and height of three (YOLOv5 n, s, m, l, x for COCO).
-pub const ANCHORS: [[[f32; 2]; 3]; 3] = [
+/// Anchor boxes of each head in pixels: width and height of three.
+pub type Anchors = [[[f32; 2]; 3]; 3];
+
+/// Those of YOLOv5 n, s, m, l and x for COCO, which models have whose file says nothing else.
+pub const ANCHORS: Anchors = [
     [[10.0, 13.0], [16.0, 30.0], [33.0, 23.0]],
     [[30.0, 61.0], [62.0, 45.0], [59.0, 119.0]],
     [[116.0, 90.0], [156.0, 198.0], [373.0, 326.0]],

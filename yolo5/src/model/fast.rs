@@ -1,24 +1,29 @@
 //! YOLOv5 on kernels of our own ([`crate::conv`]): one network and its packed weights, a plan for each shape, and memory for as
 //! many pictures as are looked at at once.
 
-use super::{RunError, fail, recent::Recent};
+use super::{PLANS, RunError, fail, recent::Recent};
 use crate::conv::{
+    graph::Graph,
     import::{Imported, import},
     plan::{About, Memory, Network, Plan},
     simd::Isa,
 };
 use std::{
+    borrow::Cow,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 use tract_onnx::prelude::*;
 
-/// Plans that are kept. One takes some ten kilobytes: the weights are the network's.
-const PLANS: usize = 64;
+/// Plans that are kept where all of a model is ours. One takes some ten kilobytes: the weights are the network's.
+const WHOLE_PLANS: usize = 64;
 
 /// A network that is compiled for this processor.
 pub struct Fast {
     network: Arc<Network>,
+    /// Our part, where the rest of the model is tract's.
+    part: Option<Graph>,
+    share: (usize, usize),
     /// Threads that work on one picture.
     threads: usize,
     /// One for each width and height.
@@ -43,6 +48,27 @@ pub enum Output<'a> {
     Tensor(TValue),
 }
 
+impl Output<'_> {
+    /// Its shape: `[1, channels, rows, columns]` of a head.
+    pub fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Pixels(pixels) => vec![1, pixels.channels(), pixels.size().0, pixels.size().1],
+            Self::Tensor(tensor) => tensor.shape().to_vec(),
+        }
+    }
+
+    /// Its numbers, those of the last axis side by side.
+    pub fn numbers(&self) -> Result<Cow<'_, [f32]>, RunError> {
+        match self {
+            Self::Pixels(pixels) => Ok(pixels.planes().into()),
+            Self::Tensor(tensor) => {
+                let numbers = tensor.to_plain_array_view::<f32>().map_err(fail)?.to_slice();
+                numbers.map(Cow::from).ok_or_else(|| RunError("an output that is not dense".to_owned()))
+            }
+        }
+    }
+}
+
 /// The model for an input of this width and height, as tract knows it before it optimises it.
 pub fn typed(model: &InferenceModel, (width, height): (u32, u32)) -> TractResult<TypedModel> {
     let fact = f32::fact([1, 3, height as usize, width as usize]);
@@ -50,17 +76,33 @@ pub fn typed(model: &InferenceModel, (width, height): (u32, u32)) -> TractResult
 }
 
 impl Fast {
-    /// Compiles a model, for inputs of about this width and height. None if no part of it can be.
-    pub fn new(model: TypedModel, usual: (u32, u32), isa: Isa, threads: usize) -> TractResult<Option<Self>> {
-        let Imported { graph, .. } = import(model)?;
-        let network = Network::new(graph, (usual.1 as usize, usual.0 as usize), isa);
-        let some = network.convolutions() > 0;
-        Ok(some.then(|| Self {
-            network: Arc::new(network),
-            threads,
-            plans: Recent::new(PLANS),
-            memories: Mutex::default(),
-        }))
+    /// Compiles what of a model is ours, for inputs of about this width and height. The model is given for each of some sizes of
+    /// input: our part must be the same for all, since what is seen on one might hold by chance there.
+    pub fn new(models: Vec<TypedModel>, usual: (u32, u32), isa: Isa, threads: usize) -> TractResult<Self> {
+        let mut all = models.into_iter().map(import).collect::<TractResult<Vec<_>>>()?.into_iter();
+        let Some(Imported { graph, tail, share }) = all.next() else {
+            return Err(TractError::msg("a model for no size of input"));
+        };
+        if share.0 == 0 {
+            return Err(TractError::msg(format!("none of its {} convolutions is in a form that they know", share.1)));
+        }
+        if all.any(|other| other.graph != graph || other.tail.is_some() != tail.is_some()) {
+            return Err(TractError::msg("our part of it hangs on the size of the input"));
+        }
+        let part = tail.map(|_| graph.clone());
+        let plans = Recent::new(if part.is_none() { WHOLE_PLANS } else { PLANS });
+        let network = Arc::new(Network::new(graph, (usual.1 as usize, usual.0 as usize), isa));
+        Ok(Self { network, part, share, threads, plans, memories: Mutex::default() })
+    }
+
+    /// Whether nothing is left to tract.
+    pub fn whole(&self) -> bool {
+        self.part.is_none()
+    }
+
+    /// How many convolutions are ours, of how many that the model has.
+    pub fn share(&self) -> (usize, usize) {
+        self.share
     }
 
     /// Which instructions it runs on.
@@ -68,23 +110,21 @@ impl Fast {
         self.network.isa()
     }
 
-    /// The plan for a shape.
-    ///
-    /// A network that ends in its heads is ours whatever the shape. A tail is tract's, and made for one: `typed` gives the whole
-    /// model for this shape where there is one.
+    /// The plan for a width and height. Our part is for all of them; what is tract's is made of the model for this one.
     pub fn shaped(
         &self,
         shape: (u32, u32),
-        typed: impl FnOnce() -> Result<Option<TypedModel>, RunError>,
+        typed: impl FnOnce() -> Result<TypedModel, RunError>,
     ) -> Result<Arc<Shaped>, RunError> {
         self.plans.get(shape, || {
-            let tail = match typed()? {
-                None => None,
-                Some(model) => import(model).map_err(fail)?.tail,
-            };
-            let tail =
-                tail.map(|t| t.into_optimized().and_then(IntoRunnable::into_runnable)).transpose().map_err(fail)?;
-            Ok(Shaped { plan: Plan::new(self.network.clone(), (shape.1 as usize, shape.0 as usize)), tail })
+            let plan = Plan::new(self.network.clone(), (shape.1 as usize, shape.0 as usize));
+            let Some(part) = &self.part else { return Ok(Shaped { plan, tail: None }) };
+            let Imported { graph, tail, .. } = import(typed()?).map_err(fail)?;
+            if graph != *part {
+                return Err(RunError("our part of the model is another for this size".to_owned()));
+            }
+            let tail = tail.map(|t| t.into_optimized().and_then(IntoRunnable::into_runnable)).transpose();
+            Ok(Shaped { plan, tail: tail.map_err(fail)? })
         })
     }
 
@@ -114,7 +154,7 @@ impl Fast {
         let free = self.memories.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut memory = free.unwrap_or_else(|| Memory::new(self.threads));
         shaped.plan.run(tensor, &mut memory);
-        let outputs = (0..).map_while(|i| shaped.plan.output(i, &memory));
+        let outputs = shaped.plan.outputs(&memory);
         let result = match &shaped.tail {
             None => outputs.enumerate().try_for_each(|(i, output)| read(i, Output::Pixels(output))),
             Some(tail) => {

@@ -1,7 +1,11 @@
-//! Other models than the one of `make model`: the exporter's layout, another size, and what is no YOLOv5 for COCO at all. And how
+//! Other models than the one of `make model`: the exporter's layout, another size, other classes, operations that our kernels do not
+//! know, and what is no YOLOv5 at all. And how
 //! `make model` and `--tuning` keep what they have made.
 
-use crate::{model, sample};
+use crate::{
+    model, sample,
+    samples::{alike, look_closely, names},
+};
 use std::{
     fs,
     os::unix::fs::symlink,
@@ -9,7 +13,12 @@ use std::{
     process::{Command, Output},
 };
 use tempfile::TempDir;
-use yolo5::{Detection, Detector, Thresholds, model::Layout, picture::Picture};
+use yolo5::{
+    Detector, Thresholds,
+    conv::simd::Isa,
+    model::{Backend, Layout, Options},
+    picture::Picture,
+};
 
 fn tools() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tools")
@@ -41,7 +50,7 @@ fn either_layout_and_any_size_are_taken_and_another_network_is_refused() {
     let rows = load("rows.onnx").unwrap();
     assert_eq!((rows.layout(), rows.fixed()), (Layout::Rows, Some((640, 640))));
     let found = rows.detect(&picture, &Thresholds::default()).unwrap();
-    assert_eq!(found.iter().map(Detection::name).collect::<Vec<_>>(), ["person", "tie"]);
+    assert_eq!(names(&found), ["person", "tie"]);
     // Its input is square, so that scores are a little different; the places are the same.
     assert!(found[1].pixels.iter().zip([217, 412, 294, 532]).all(|(a, b)| a.abs_diff(b) <= 3), "{found:?}");
 
@@ -49,10 +58,59 @@ fn either_layout_and_any_size_are_taken_and_another_network_is_refused() {
     assert_eq!((nano.layout(), nano.fixed()), (Layout::Heads, None));
     nano.detect(&picture, &Thresholds::default()).unwrap();
 
-    for (name, found) in [("classes.onnx", "found outputs [[1, 75, "), ("gray.onnx", "found an input 1,1,height,width")]
+    let error = load("gray.onnx").map(drop).unwrap_err().to_string();
+    assert!(error.contains("found an input 1,1,height,width; expected an input [1, 3, height, width]"), "{error}");
+}
+
+#[test]
+fn a_model_of_other_classes_and_anchors_is_taken_with_its_names() {
+    let folder = variants();
+    let model = folder.path().join("classes.onnx");
+    let classes = ["Mensch", "the king's tie, red", "dog"];
+    let bytes = fs::read(sample("grace_hopper.jpg")).unwrap();
+    for backend in [Backend::Auto, Backend::Tract] {
+        let detector = Detector::open(&model, &Options { backend, ..Options::default() }).unwrap();
+        assert!(detector.names().iter().map(|name| &**name).eq(classes));
+        let found = detector.detect(&Picture::read(&bytes).unwrap().pixels, &Thresholds::default()).unwrap();
+        assert_eq!(names(&found), classes[..2]);
+        // The tie of the official model, 217 412 294 532, at twice the size.
+        let tie = &found[1];
+        assert!(tie.class == 1 && (tie.score - 0.625).abs() < 0.01, "{tie:?}");
+        assert!(tie.pixels.iter().zip([179, 352, 333, 592]).all(|(a, b)| a.abs_diff(b) <= 3), "{tie:?}");
+    }
+    let detect = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_yolo5"));
+        command.args(["detect", "--model"]).arg(&model).arg(sample("grace_hopper.jpg")).args(args).output().unwrap()
+    };
+    let csv = String::from_utf8(detect(&["--csv"]).stdout).unwrap();
+    assert!(csv.contains(".jpg,\"the king's tie, red\",0.6"), "{csv}");
+    assert_eq!(detect(&["--csv", "--classes", "mensch"]).stdout.iter().filter(|b| **b == b'\n').count(), 2);
+    let said = said(&detect(&["--classes", "unicorn"]));
+    assert!(said.contains("the classes are Mensch, the king's tie, red, dog"), "{said}");
+}
+
+#[test]
+fn operations_that_our_kernels_do_not_know_are_left_to_tract() {
+    let folder = variants();
+    let bytes = fs::read(sample("grace_hopper.jpg")).unwrap();
+    for (name, ours, runs) in
+        [("relu.onnx", "ours=59 all=60", true), ("grouped.onnx", "ours=", true), ("leaky.onnx", "only ", false)]
     {
-        let error = load(name).map(drop).unwrap_err().to_string();
-        assert!(error.contains(found) && error.contains("expected an input [1, 3, height, width]"), "{error}");
+        let model = folder.path().join(name);
+        let open = |backend| Detector::open(&model, &Options { backend, isa: Some(Isa::best()), threads: 1 }).unwrap();
+        let expected = look_closely(&open(Backend::Tract), &bytes);
+        assert!(!expected.is_empty(), "{name}");
+        for backend in [Backend::Fast, Backend::Auto] {
+            let detector = open(backend);
+            let by_us = runs || backend == Backend::Fast;
+            assert_eq!(detector.runner().starts_with("our kernels"), by_us, "{name} {backend:?} {}", detector.runner());
+            alike(&look_closely(&detector, &bytes), &expected, &format!("{name} {backend:?}"));
+        }
+        // Whatever is not ours is told.
+        let mut info = Command::new(env!("CARGO_BIN_EXE_yolo5"));
+        info.args(["model", "info", "--kernels", Isa::best().name(), "--model"]).arg(&model).env("NO_COLOR", "1");
+        let told = said(&info.output().unwrap());
+        assert!(told.contains("WARN") && told.contains(ours), "{name}: {told}");
     }
 }
 

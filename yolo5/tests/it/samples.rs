@@ -12,6 +12,26 @@ fn look(detector: &Detector, bytes: &[u8]) -> Vec<Detection> {
     detector.detect(&Picture::read(bytes).unwrap().pixels, &Thresholds::default()).unwrap()
 }
 
+/// The names of what was found.
+pub fn names(found: &[Detection]) -> Vec<&str> {
+    found.iter().map(|d| &*d.name).collect()
+}
+
+/// With a threshold so low that there is much to compare: some fifty boxes in all photos.
+pub fn look_closely(detector: &Detector, bytes: &[u8]) -> Vec<Detection> {
+    let thresholds = Thresholds { confidence: 0.05, ..Thresholds::default() };
+    detector.detect(&Picture::read(bytes).unwrap().pixels, &thresholds).unwrap()
+}
+
+/// The same objects within a pixel, with the same scores within 0.002.
+pub fn alike(found: &[Detection], expected: &[Detection], what: &str) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (a, b) in found.iter().zip(expected) {
+        assert!(a.name == b.name && (a.score - b.score).abs() < 0.002, "{what}: {a:?} {b:?}");
+        assert!(a.pixels.iter().zip(b.pixels).all(|(a, b)| a.abs_diff(b) <= 1), "{what}: {a:?} {b:?}");
+    }
+}
+
 #[test]
 fn the_photos_hold_what_the_original_finds_in_them() {
     let detector = Detector::load(&model()).unwrap();
@@ -23,10 +43,7 @@ fn the_photos_hold_what_the_original_finds_in_them() {
         ("rocket.jpg", &[]),
     ] {
         let found = look(&detector, &std::fs::read(sample(name)).unwrap());
-        assert_eq!(
-            found.iter().map(Detection::name).collect::<Vec<_>>(),
-            expected.iter().map(|e| e.0).collect::<Vec<_>>()
-        );
+        assert_eq!(names(&found), expected.iter().map(|e| e.0).collect::<Vec<_>>());
         for (found, (_, score, pixels)) in found.iter().zip(expected) {
             assert!((found.score - score).abs() < 0.01, "{name}: {} is not {score}", found.score);
             assert!(found.pixels.iter().zip(pixels).all(|(a, b)| a.abs_diff(*b) <= 2), "{name}: {found:?}");
@@ -43,24 +60,10 @@ fn our_kernels_find_what_tract_finds_with_every_set_of_instructions() {
     let two = open(Options { threads: 2, ..fast });
     for name in ["chelsea.jpg", "coffee.jpg", "grace_hopper.jpg", "astronaut.jpg", "rocket.jpg"] {
         let bytes = std::fs::read(sample(name)).unwrap();
-        // So low that there is much to compare: some fifty boxes in all.
-        let look = |detector: &Detector| {
-            let thresholds = Thresholds { confidence: 0.05, ..Thresholds::default() };
-            detector.detect(&Picture::read(&bytes).unwrap().pixels, &thresholds).unwrap()
-        };
-        let expected = look(&tract);
+        let expected = look_closely(&tract, &bytes);
         assert!(!expected.is_empty());
         for detector in ours.iter().chain([&two]) {
-            let found = look(detector);
-            assert_eq!(found.len(), expected.len(), "{name} {}", detector.runner());
-            for (a, b) in found.iter().zip(&expected) {
-                assert!(
-                    a.class == b.class && (a.score - b.score).abs() < 0.002,
-                    "{name} {}: {a:?} {b:?}",
-                    detector.runner()
-                );
-                assert!(a.pixels.iter().zip(b.pixels).all(|(a, b)| a.abs_diff(b) <= 1), "{name}: {a:?} {b:?}");
-            }
+            alike(&look_closely(detector, &bytes), &expected, &format!("{name}, {}", detector.runner()));
         }
     }
 }
@@ -76,7 +79,7 @@ fn a_picture_lying_on_its_side_is_looked_at_upright() {
     let exif = b"\xFF\xE1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
     turned.splice(2..2, exif.iter().copied());
     let found = look(&detector, &turned);
-    assert_eq!(found.iter().map(Detection::name).collect::<Vec<_>>(), ["person", "tie"]);
+    assert_eq!(names(&found), ["person", "tie"]);
     let [left, top, right, bottom] = found[1].pixels;
     assert!(left > 200 && right < 310 && top > 390 && bottom < 550, "{found:?}");
 }
@@ -96,7 +99,7 @@ fn gray_transparent_and_sixteen_bit_pictures_are_looked_at_as_they_are() {
         image::DynamicImage::from(cat.to_luma8()),
     ] {
         let found = look(&detector, &png(picture));
-        assert_eq!(found.first().map(Detection::name), Some("cat"));
+        assert_eq!(names(&found).first(), Some(&"cat"));
     }
     for (width, height) in [(1, 1), (3000, 2), (2, 3000)] {
         assert!(look(&detector, &png(image::DynamicImage::new_rgb8(width, height))).is_empty());

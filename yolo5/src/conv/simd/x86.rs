@@ -12,11 +12,11 @@ use std::arch::x86_64::{
 };
 
 /// AVX-512F. Only [`Avx512::detect`] makes one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx512(());
 
 /// AVX2 and FMA. Only [`Avx2::detect`] makes one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avx2(());
 
 impl Avx512 {
