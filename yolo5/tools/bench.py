@@ -2,7 +2,8 @@
 
 usage: bench.py YOLO5 MODEL [--coco IMAGES LABELS]
 
-Prints a table and one line of JSON. With --coco: mAP@0.5 and mAP@0.5:0.95 of both, on pictures with YOLO label files.
+Prints a table and one line of JSON. With --coco, on pictures with YOLO label files: mAP@0.5 and mAP@0.5:0.95 of both and of
+our kernels beside tract. Exit 1 where those two do not find the same.
 """
 
 import json
@@ -22,6 +23,8 @@ import onnxruntime
 YOLO5, MODEL = sys.argv[1:3]
 # Least score of what is shown to users.
 SHOWN = 0.25
+# What our kernels may change of what tract finds: pixels, scores, and mAP.
+PIXELS, SCORE, MAP = 1, 0.002, 0.002
 ROUNDS = 3
 RUNS = 8
 
@@ -89,12 +92,14 @@ def speed():
         compare(f"{name} two threads", lambda: ours(size, 0, "--threads", "2")["one_stream_least_ms"],
                 lambda: milliseconds(two, x)[1])
         compare(f"{name} two streams", lambda: ours(size, 2)["images_per_second"], lambda: throughput(2, x), "images/s")
+        tract = ("--backend", "tract", "--tuning", "off")
+        compare(f"{name} one thread, tract", lambda: ours(size, 0, *tract)["one_stream_least_ms"], lambda: milliseconds(one, x)[1])
+        compare(f"{name} two streams, tract", lambda: ours(size, 2, *tract)["images_per_second"], lambda: throughput(2, x),
+                "images/s")
         if size == (640, 640):
             for kernels in ("avx2", "portable"):
                 compare(f"{name} one thread, {kernels}",
                         lambda: ours(size, 0, "--kernels", kernels)["one_stream_least_ms"], lambda: milliseconds(one, x)[1])
-            compare(f"{name} one thread, tract", lambda: ours(size, 0, "--backend", "tract", "--tuning", "off")
-                    ["one_stream_least_ms"], lambda: milliseconds(one, x)[1])
     last = ours((640, 640), 2)
     print(f"{'':40}{'yolo5':>10}{'onnxruntime':>14}{'ratio':>8}{'median':>8}")
     for name, a, b, ratio, median in rows:
@@ -153,11 +158,11 @@ def overlap(a, b):
     return both / union if union > 0 else 0
 
 
-def detections(folder, confidence):
-    out = subprocess.run([YOLO5, "detect", folder, "--json", "--conf", str(confidence), "--model", MODEL], check=True,
-                         stdout=subprocess.PIPE, text=True, env={**os.environ, "RUST_LOG": "error"})
-    names = [n.strip() for n in subprocess.run([YOLO5, "detect", folder, "--classes", "?"], capture_output=True, text=True)
-             .stderr.partition("the classes are ")[2].split(",")]
+def detections(folder, confidence, backend="auto"):
+    out = subprocess.run([YOLO5, "detect", folder, "--json", "--conf", str(confidence), "--model", MODEL, "--backend", backend],
+                         check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, "RUST_LOG": "error"})
+    wrong = subprocess.run([YOLO5, "detect", folder, "--model", MODEL, "--classes", "?"], capture_output=True, text=True)
+    names = [n.strip() for n in wrong.stderr.partition("the classes are ")[2].split(",")]
     rows = {}
     for line in out.stdout.splitlines():
         row = json.loads(line)
@@ -181,6 +186,15 @@ def agreement(mine, theirs):
             same += any(o[0] == b[0] and o[1] > SHOWN and abs(o[1] - b[1]) < 0.01
                         and max(abs(np.array(o[2:]) - b[2:])) <= 2 for o in mine.get(name, []))
     return f"{same} of {all_} boxes are the same (class, 2 pixels, 0.01): {same / max(all_, 1):.2%}, goal at least 99.5 %"
+
+
+def missed(some, others):
+    """Boxes that are shown of some and that others do not have."""
+    for name, boxes in some.items():
+        for b in (b for b in boxes if b[1] > SHOWN):
+            if not any(o[0] == b[0] and abs(o[1] - b[1]) < SCORE and max(abs(np.array(o[2:]) - b[2:])) <= PIXELS
+                       for o in others.get(name, [])):
+                yield name, b
 
 
 def average_precision(found, truth):
@@ -212,16 +226,23 @@ def average_precision(found, truth):
 
 
 def coco(images, labels):
-    truth, mine, theirs = {}, detections(images, 0.001), references(images, 0.001)
+    truth, mine, theirs = {}, detections(images, 0.001, "fast"), references(images, 0.001)
+    tracts = detections(images, 0.001, "tract")
     for path in sorted(pathlib.Path(images).glob("*.jpg")):
         h, w = cv2.imread(str(path)).shape[:2]
         file = pathlib.Path(labels) / f"{path.stem}.txt"
         rows = [list(map(float, line.split())) for line in file.read_text().splitlines()] if file.exists() else []
         truth[path.name] = [(int(c), (x - a / 2) * w, (y - b / 2) * h, (x + a / 2) * w, (y + b / 2) * h) for c, x, y, a, b in rows]
-    for name, found in (("yolo5", mine), ("onnxruntime", theirs)):
-        half, all_ = average_precision(found, truth)
-        print(f"{name:12} mAP@0.5 {half:.4f}  mAP@0.5:0.95 {all_:.4f}")
+    precision = {}
+    for name, found in (("yolo5", mine), ("tract", tracts), ("onnxruntime", theirs)):
+        precision[name] = np.array(average_precision(found, truth))
+        print(f"{name:12} mAP@0.5 {precision[name][0]:.4f}  mAP@0.5:0.95 {precision[name][1]:.4f}")
     print(f"on the pictures of COCO {agreement(mine, theirs)}")
+    misses = [*missed(mine, tracts), *missed(tracts, mine)]
+    for name, box in misses:
+        print(f"error: {name}: one of our kernels and tract has {box} alone")
+    if misses or max(abs(precision["yolo5"] - precision["tract"])) > MAP:
+        sys.exit("error: our kernels do not find what tract finds")
 
 
 def main():
@@ -230,9 +251,9 @@ def main():
     row = speed()
     samples = str(pathlib.Path(__file__).parent.parent / "samples")
     print(f"on the samples {agreement(detections(samples, SHOWN), references(samples, SHOWN))}")
+    print(json.dumps(row))
     if "--coco" in sys.argv:
         coco(*sys.argv[sys.argv.index("--coco") + 1:][:2])
-    print(json.dumps(row))
 
 
 main()
