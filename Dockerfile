@@ -52,7 +52,7 @@ COPY --from=build /programs/yolo5 /usr/local/bin/yolo5
 # glibc would keep what large pictures took, in an arena for each thread: 60 MB more at the peak.
 ENV YOLO5_MODEL=/model/yolov5s.onnx MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=262144 MALLOC_TRIM_THRESHOLD_=1048576
 USER 65532:65532
-# It measures the machine and loads the model before it answers.
+# It loads the model before it answers.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s CMD ["/usr/local/bin/yolo5", "health"]
 ENTRYPOINT ["/usr/local/bin/yolo5"]
 CMD ["worker"]
