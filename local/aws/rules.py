@@ -241,8 +241,18 @@ def in_use(backend, what, of):
 
 def ec2():
     from moto.ec2.models import EC2Backend
+    from moto.ec2.models.core import TaggedEC2Resource
     from moto.ec2.models.security_groups import SecurityGroupRule
     from moto.ec2.responses.security_groups import SecurityGroups
+    from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+
+    # No rule, but time: moto looks through the tags of everything for those of each thing that a list tells.
+    @wrap(TaggedEC2Resource, "get_tags")
+    def tags_of(original, self):
+        tags = self.ec2_backend.tags.get(self.id) if self.id else None
+        kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(self.id), "") if tags else ""
+        return [{"resource_id": self.id, "key": key, "value": value, "resource_type": kind}
+                for key, value in (tags or {}).items()]
 
     @wrap(EC2Backend, "describe_availability_zones")
     def zones(original, self, *args, **kwargs):

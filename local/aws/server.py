@@ -8,6 +8,7 @@ that a test that is killed leaves no server behind.
 """
 
 import argparse
+import functools
 import os
 import signal
 import sys
@@ -34,6 +35,14 @@ class QuietHandler(WSGIRequestHandler):
     def log_request(self, code="-", size="-"):
         if str(code).startswith("5"):
             super().log_request(code, size)
+
+
+class Application(DomainDispatcherApplication):
+    """Finds the service of a host once: moto lists its own folder and tries all patterns anew for every call."""
+
+    @functools.lru_cache(maxsize=1000)
+    def get_backend_for_host(self, host):
+        return super().get_backend_for_host(host)
 
 
 def serve(port, app):
@@ -65,7 +74,7 @@ def main():
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 
     rules.install()
-    app = rules.Control(DomainDispatcherApplication(create_backend_app), serve)
+    app = rules.Control(Application(create_backend_app), serve)
     server = app.serve(args.port)
     rules.seed()
     print(f"ready http://127.0.0.1:{server.server_address[1]}", flush=True)
