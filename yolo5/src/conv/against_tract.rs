@@ -207,6 +207,14 @@ fn what_the_pass_does_not_know_stays_tracts() {
     assert_eq!(after(&|_, x| x), (1, (1, 1), false));
     assert_eq!(after(&|made, x| made.unknown(x, &[1, 4, 9, 12])), (1, (1, 2), true));
     assert_eq!(after(&|made, x| made.unknown(x, &[1, 1, 9, 12])), (1, (1, 1), true));
+    // Of what tract adds up, it computes the second itself, from an earlier value.
+    let sum = |made: &mut Made, x| {
+        let (weights, bias) = (made.constant(&[4, 4, 1, 1], 1.0), made.constant(&[4], 1.0));
+        let a = made.wire(Conv::new(Made::spec(1, 1, 0, 4, 4), KernelFormat::OIHW, 1, None), &[x, weights, bias]);
+        let b = made.unknown(x, &[1, 1, 9, 12]);
+        made.wire(math::add(), &[a, b])
+    };
+    assert_eq!(after(&sum), (2, (2, 2), true));
     let pooled = |size, stride, pad, ceil| {
         after(&|made, x| {
             let mut spec = Made::spec(size, stride, pad, 4, 4);

@@ -15,7 +15,7 @@ use std::{
 use tract_onnx::{
     prelude::*,
     tract_core::{
-        internal::EvalContext,
+        internal::{EvalContext, SpecialOps},
         ops::{
             array::TypedConcat,
             binary::TypedBinOp,
@@ -61,8 +61,7 @@ pub fn import(mut model: TypedModel) -> TractResult<Imported> {
         None
     } else {
         let mut tail = model.clone();
-        tail.set_input_outlets(&border)?;
-        tail.compact()?;
+        begin_at(&mut tail, &border)?;
         Some(tail)
     };
     Ok(Imported { graph, tail, share: (ours, all) })
@@ -84,6 +83,21 @@ fn border(model: &TypedModel, outputs: &[OutletId], values: &HashMap<OutletId, V
         }
     }
     border
+}
+
+/// Makes these the inputs of a model, and drops what only they needed.
+fn begin_at(model: &mut TypedModel, border: &[OutletId]) -> TractResult<()> {
+    for outlet in border {
+        // tract would do it while it brings the nodes in order, which they would not be in any more then: sources come last.
+        let op = model.create_source(model.outlet_fact(*outlet)?.clone());
+        let node = model.node_mut(outlet.node);
+        node.op = op;
+        for input in std::mem::take(&mut node.inputs) {
+            model.nodes[input.node].outputs[input.slot].successors.retain(|successor| successor.node != outlet.node);
+        }
+    }
+    model.set_input_outlets(border)?;
+    model.compact()
 }
 
 struct Pass<'a> {
