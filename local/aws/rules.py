@@ -249,10 +249,10 @@ def ec2():
     # No rule, but time: moto looks through the tags of everything for those of each thing that a list tells.
     @wrap(TaggedEC2Resource, "get_tags")
     def tags_of(original, self):
-        tags = self.ec2_backend.tags.get(self.id) if self.id else None
+        # A copy, for another call may write them meanwhile.
+        tags = dict(self.ec2_backend.tags.get(self.id, {})) if self.id else {}
         kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(self.id), "") if tags else ""
-        return [{"resource_id": self.id, "key": key, "value": value, "resource_type": kind}
-                for key, value in (tags or {}).items()]
+        return [{"resource_id": self.id, "key": key, "value": value, "resource_type": kind} for key, value in tags.items()]
 
     @wrap(EC2Backend, "describe_availability_zones")
     def zones(original, self, *args, **kwargs):
