@@ -153,7 +153,11 @@ async fn main() {
     #[expect(clippy::cast_precision_loss, reason = "counts are small")]
     let f = |n: usize| n as f64;
     let hours = watched.as_secs_f64() / 3600.0;
-    println!("\n{stacks} stacks made in {} s; {passes} passes in {} s at rest, one of a stack each {interval} s", making.as_secs(), watched.as_secs());
+    println!(
+        "\n{stacks} stacks made in {} s; {passes} passes in {} s at rest, one of a stack each {interval} s",
+        making.as_secs(),
+        watched.as_secs()
+    );
     println!(
         "memory {memory:.0} MB (peak {peak:.0} MB); processor {:.1} ms a pass",
         (after - cpu) * 1000.0 / f(passes)
