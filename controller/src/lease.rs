@@ -440,7 +440,7 @@ mod tests {
         tokio::time::timeout(Duration::from_mins(10), taken).await.expect_err("a living holder is not robbed");
         drop(slow);
         let _taken = Lease::take(store.clone(), "s", &hasty, |_| ()).await.unwrap();
-        assert!(begun.elapsed() > Duration::from_secs(660), "nor one that may only be late: {:?}", begun.elapsed());
+        assert!(begun.elapsed() > Duration::from_mins(11), "nor one that may only be late: {:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

@@ -39,9 +39,10 @@ pub(super) fn is_paused(stack: &impl ResourceExt) -> bool {
 
 /// The same as a condition.
 pub(super) fn paused(stack: &impl ResourceExt) -> Says {
-    match is_paused(stack) {
-        true => says("Paused", true, "Annotated", format!("remove the annotation {PAUSED} to go on")),
-        false => says("Paused", false, "NotPaused", ""),
+    if is_paused(stack) {
+        says("Paused", true, "Annotated", format!("remove the annotation {PAUSED} to go on"))
+    } else {
+        says("Paused", false, "NotPaused", "")
     }
 }
 

@@ -201,6 +201,9 @@ fn the_api_server_takes_good_specs_and_says_what_is_wrong_with_bad_ones() {
     }
 }
 
+/// What a case is called, and what it changes in the least spec.
+type Filled = (&'static str, fn(&mut Value));
+
 #[test]
 fn what_is_filled_in_by_the_api_server_is_what_the_program_would_fill_in_and_keeps_to_the_rules() {
     let bare = json!({ "apiVersion": "polybot.dev/v1alpha1", "kind": "PolybotStack", "metadata": { "name": "bare" }, "spec": {
@@ -208,7 +211,7 @@ fn what_is_filled_in_by_the_api_server_is_what_the_program_would_fill_in_and_kee
         "domain": { "hostedZone": "example.com", "name": "bot.example.com" },
         "polybot": { "image": { "tag": "v1.0.0" } },
     } });
-    let cases: &[(&str, fn(&mut Value))] = &[
+    let cases: &[Filled] = &[
         ("the least", |_| ()),
         ("a detector", |s| s["spec"]["yolo5"] = json!({ "image": { "tag": "v1.0.0" } })),
         ("a certificate", |s| s["spec"]["domain"]["certificate"] = json!({ "selfSigned": {} })),

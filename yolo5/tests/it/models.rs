@@ -84,7 +84,8 @@ fn a_model_of_other_classes_and_anchors_is_taken_with_its_names() {
     };
     let csv = String::from_utf8(detect(&["--csv"]).stdout).unwrap();
     assert!(csv.contains(".jpg,\"the king's tie, red\",0.6"), "{csv}");
-    assert_eq!(detect(&["--csv", "--classes", "mensch"]).stdout.iter().filter(|b| **b == b'\n').count(), 2);
+    let people = String::from_utf8(detect(&["--csv", "--classes", "mensch"]).stdout).unwrap();
+    assert_eq!(people.lines().count(), 2, "{people}");
     let said = said(&detect(&["--classes", "unicorn"]));
     assert!(said.contains("the classes are Mensch, the king's tie, red, dog"), "{said}");
 }

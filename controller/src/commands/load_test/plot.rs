@@ -86,7 +86,7 @@ fn ticks(most: f64) -> Vec<f64> {
     let mut steps = (0..).flat_map(|power| [1.0, 2.0, 5.0].map(|n| n * 10_f64.powi(power)));
     let step = steps.find(|step| most / step <= 5.0).unwrap_or(most);
     let last = (most / step).ceil();
-    (0_u32..).map(f64::from).take_while(|n| *n <= last).map(|n| n * step).collect()
+    (0..=5_u32).map(f64::from).take_while(|n| *n <= last).map(|n| n * step).collect()
 }
 
 #[cfg(test)]

@@ -54,17 +54,22 @@ async fn a_plan_waits_for_its_digest_and_an_observed_stack_is_never_touched() {
         let told = cluster.says("Ready", "False", "AwaitingApproval").await;
         told["status"]["plan"]["digest"].as_str().unwrap().to_owned()
     };
-    // Meanwhile a gauge tells how long it has stood so.
-    let stood = async || {
-        let metrics = Operator::metrics(&address).await;
+    // Meanwhile a gauge tells how long it has stood so. It follows the status, which is written first.
+    let stands = async |as_said: fn(f64) -> bool| {
         let name = "polybot_drift_seconds{namespace=\"default\",stack=\"local\"} ";
-        metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse::<f64>().unwrap()
+        loop {
+            let metrics = Operator::metrics(&address).await;
+            let seconds = metrics.lines().find_map(|line| line.strip_prefix(name)).and_then(|s| s.parse().ok());
+            if seconds.is_some_and(as_said) {
+                break;
+            }
+        }
     };
     let digest = by_hand(1).await;
-    assert!(stood().await > 0.0);
+    stands(|seconds| seconds > 0.0).await;
     cluster.annotate("polybot.dev/approve", &digest);
     cluster.says("Drifted", "False", "InSync").await;
-    assert_eq!(stood().await, 0.0);
+    stands(|seconds| seconds <= 0.0).await;
     cluster.says("Ready", "True", "Converged").await;
     assert_eq!(by_hand(2).await, digest, "the same plan, and the annotation still names it");
     // Said anew, it is good once more.
