@@ -36,7 +36,8 @@ async fn a_leader_that_is_killed_in_mid_pass_is_followed_and_one_of_everything_i
     let of = |reason: &str| events.iter().filter(|e| e["reason"] == reason).collect::<Vec<_>>();
     let (created, made) = (of("Created"), rows.iter().filter(|row| row["state"] == "ready").count());
     assert!(created.iter().all(|e| e["series"].is_null()), "{created:#?}");
-    assert!((made - 20..made).contains(&created.len()), "{} of {made}", created.len());
+    // Twenty calls were answered, and each of the ten steps that can be at work may have been in another one.
+    assert!((made - 20 - 10..made).contains(&created.len()), "{} of {made}", created.len());
     assert_eq!([of("Deleted").len(), of("Replaced").len(), of("StepFailed").len()], [0; 3], "{events:#?}");
 
     // A leader that is robbed of its Lease stops, and says so; of what it was at, it tells nothing any more.
