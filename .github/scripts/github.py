@@ -2,12 +2,13 @@
 """What the workflows say on GitHub: one comment on a pull request, one issue about drift, and the digests that were reviewed.
 
 usage: github.py comment FILE           puts the file on pull request PULL_REQUEST: one comment, updated in place
-       github.py issue FILE EXIT_CODE   opens or updates the issue about drift, or closes it when all is well
+       github.py issue FILE EXIT_CODE SPEC   opens or updates the issue about drift, or closes it when all is well
        github.py reviewed               prints `--expect DIGEST` for each plan shown on the pull request of COMMIT
 
 In the environment: GITHUB_API_URL and GITHUB_REPOSITORY (a job has them), GH_TOKEN. Nothing but the standard library.
 """
 
+import datetime
 import json
 import os
 import re
@@ -57,10 +58,18 @@ def comment(file):
         call("POST", f"issues/{request}/comments", {"body": text})
 
 
-def issue(file, code):
+def forgotten(spec):
+    """Whether the spec was changed over a day ago, so that nobody is about to apply what still waits for it."""
+    last = call("GET", f"commits?path={spec}&per_page=1")
+    then = datetime.datetime.fromisoformat(last[0]["commit"]["committer"]["date"].replace("Z", "+00:00"))
+    return datetime.datetime.now(datetime.timezone.utc) - then > datetime.timedelta(days=1)
+
+
+def issue(file, code, spec):
     found = next((i for i in pages("issues?state=open&labels=drift") if i["title"] == TITLE), None)
-    # In sync, or only waiting to be applied: nobody has to look.
-    if code in ("0", "2"):
+    # In sync, or about to be applied: nobody has to look. What waits for longer is an apply that failed, or what time has brought: a
+    # certificate that has to be renewed.
+    if code == "0" or (code == "2" and not forgotten(spec)):
         if found:
             call("POST", f"issues/{found['number']}/comments", {"body": "In sync again."})
             call("PATCH", f"issues/{found['number']}", {"state": "closed"})

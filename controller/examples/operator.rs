@@ -1,11 +1,12 @@
 //! What an operator of many stacks costs at rest: memory, processor time and calls of AWS, by service.
 //!
-//! usage: operator CONTROLLER STACKS [SECONDS]: the program to measure, how many stacks, how long to watch them at rest.
+//! usage: operator CONTROLLER STACKS[,STACKS...] [SECONDS]: the program to measure, how many stacks, how long to watch them at
+//! rest (five minutes by default, and at least one pass of each).
 //!
 //! The stacks are made in the local AWS first, each with a bot of its own. Then all is counted over a while in which nothing
 //! happens. Passes of up to ten stacks come ten times as often as by default, so that the while can be short (of more, as often
-//! as the one process that stands for AWS can answer): what is counted for each pass is scaled to the default pace, what all
-//! stacks share is not, since it hangs on time alone.
+//! as the one process that stands for AWS can answer). All that goes by time goes by the interval, so what is counted is
+//! scaled to the default pace.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot be taken has failed")]
 
@@ -16,7 +17,7 @@ use axum::{
 use local::{aws::LocalAws, kube::LocalKube};
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -28,6 +29,8 @@ const IMAGE: &str = "123456789012.dkr.ecr.us-east-1.amazonaws.com/bench@sha256:0
 const PASSES: [f64; 2] = [12.0, 3.0];
 /// Between two passes over a stack by default, and at the soonest here.
 const INTERVALS: [u64; 2] = [300, 30];
+/// Of these the stacks of a region share what they can: the calls are to be about the same however many they are.
+const SHARED: [&str; 3] = ["ec2", "elasticloadbalancing", "autoscaling"];
 
 /// As many bots as there are tokens; each remembers its webhook.
 async fn telegram() -> String {
@@ -95,17 +98,73 @@ fn ready(kube: &LocalKube) -> (usize, String) {
         let conditions = s["status"]["conditions"].as_array();
         conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
     };
-    let open = all.iter().find(|s| !is(s)).map(|s| s["status"]["conditions"].to_string());
+    let says = |s: &Value| s["status"]["conditions"][0]["message"].to_string();
+    let open = all.iter().find(|s| !is(s)).map(says);
     (all.iter().filter(is).count(), open.unwrap_or_default())
+}
+
+/// What was counted of so many stacks.
+struct Counted {
+    stacks: usize,
+    /// Calls in an hour at the default pace, by service and operation.
+    hourly: BTreeMap<String, f64>,
+}
+
+impl Counted {
+    fn of(&self, service: &str) -> f64 {
+        let of = |call: &&String| call.split(':').next() == Some(service);
+        self.hourly.keys().filter(of).map(|call| self.hourly[call]).sum()
+    }
 }
 
 #[tokio::main]
 async fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (program, stacks): (&str, usize) = (&args[0], args[1].parse().unwrap());
+    let watched = args.get(2).map(|s| Duration::from_secs(s.parse().unwrap()));
+    let mut all = vec![];
+    for stacks in args[1].split(',') {
+        all.push(measure(&args[0], stacks.parse().unwrap(), watched).await);
+    }
+    let services: BTreeSet<&str> =
+        all.iter().flat_map(|c| c.hourly.keys()).filter_map(|call| call.split(':').next()).collect();
+    println!(
+        "\ncalls an hour at the default pace; of what is not shared, each stack's (and once it has been quiet for two hours)"
+    );
+    let of_all = all.iter().map(|c| format!("{:>20} stacks", c.stacks));
+    println!("{:<24}{}", "service", of_all.collect::<String>());
+    let mut own = vec![0.0; all.len()];
+    for service in services.iter().filter(|s| !SHARED.contains(s)) {
+        let each = |c: &Counted| c.of(service) / f(c.stacks);
+        own.iter_mut().zip(&all).for_each(|(sum, c)| *sum += each(c));
+        println!("{service:<24}{}", all.iter().map(|c| hourly(each(c))).collect::<String>());
+    }
+    println!("{:<24}{}", "all of these", own.iter().map(|sum| hourly(*sum)).collect::<String>());
+    for service in SHARED {
+        let total = |c: &Counted| format!("{:>27.0}", c.of(service));
+        println!("{:<24}{}", format!("{service}, shared"), all.iter().map(total).collect::<String>());
+    }
+    let calls: BTreeSet<&String> = all.iter().flat_map(|c| c.hourly.keys()).collect();
+    println!("\nthe shared ones in an hour, by operation");
+    for call in calls.iter().filter(|call| SHARED.iter().any(|s| call.split(':').next() == Some(*s))) {
+        let total = |c: &Counted| format!("{:>13.0}", c.hourly.get(*call).copied().unwrap_or_default());
+        println!("{call:<52}{}", all.iter().map(total).collect::<String>());
+    }
+}
+
+/// Calls in an hour at first, and later.
+fn hourly(at_first: f64) -> String {
+    format!("{at_first:>18.1} ({:>6.1})", at_first * PASSES[1] / PASSES[0])
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are small")]
+fn f(n: usize) -> f64 {
+    n as f64
+}
+
+async fn measure(program: &str, stacks: usize, watched: Option<Duration>) -> Counted {
     let [default, soonest] = INTERVALS;
     let interval = (3 * stacks as u64).clamp(soonest, default);
-    let watched = Duration::from_secs(args.get(2).map_or(120.max(interval), |s| s.parse().unwrap()));
+    let watched = watched.unwrap_or(Duration::from_secs(default.max(interval)));
     let (aws, kube, telegram) = (LocalAws::start().await.unwrap(), LocalKube::start().await.unwrap(), telegram().await);
     let kubeconfig = tempfile::NamedTempFile::new().unwrap();
     kube.write_kubeconfig(kubeconfig.path()).unwrap();
@@ -121,7 +180,7 @@ async fn main() {
     }
     let mut operator = Command::new(program);
     operator.args(["operate", "--listen", "127.0.0.1:0", "--concurrency", "8", "--interval", &format!("{interval}s")]);
-    operator.envs(aws.env()).env("KUBECONFIG", kubeconfig.path());
+    operator.envs(aws.env()).env("KUBECONFIG", kubeconfig.path()).env("RUST_LOG", "error");
     let mut operator = operator.stdout(Stdio::null()).spawn().unwrap();
     let begun = Instant::now();
     // Nothing tells when all are ready but the statuses.
@@ -146,13 +205,6 @@ async fn main() {
     operator.kill().unwrap();
     operator.wait().unwrap();
 
-    let mut services: BTreeMap<&str, usize> = BTreeMap::new();
-    for call in &calls {
-        *services.entry(call.split(':').next().unwrap_or_default()).or_default() += 1;
-    }
-    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
-    let f = |n: usize| n as f64;
-    let hours = watched.as_secs_f64() / 3600.0;
     println!(
         "\n{stacks} stacks made in {} s; {passes} passes in {} s at rest, one of a stack each {interval} s",
         making.as_secs(),
@@ -162,14 +214,12 @@ async fn main() {
         "memory {memory:.0} MB (peak {peak:.0} MB); processor {:.1} ms a pass",
         (after - cpu) * 1000.0 / f(passes)
     );
-    println!("{:<24}{:>8}{:>14}{:>28}", "service", "calls", "a pass", "a stack and hour (later)");
-    for (service, n) in services {
-        let per = f(n) / f(passes);
-        let hourly = if ["ec2", "elasticloadbalancing", "autoscaling"].contains(&service) {
-            format!("{:.1}, shared", f(n) / hours / f(stacks))
-        } else {
-            format!("{:.1} ({:.1})", per * PASSES[0], per * PASSES[1])
-        };
-        println!("{service:<24}{n:>8}{per:>14.2}{hourly:>28}");
+    // An hour at the default pace is this much of the while.
+    let share = 3600.0 / watched.as_secs_f64() * Duration::from_secs(interval).as_secs_f64()
+        / Duration::from_secs(default).as_secs_f64();
+    let mut hourly = BTreeMap::new();
+    for call in calls {
+        *hourly.entry(call).or_default() += share;
     }
+    Counted { stacks, hourly }
 }

@@ -13,7 +13,7 @@ pub use json::JsonClient;
 pub use pace::{Limits, Rate};
 pub use region::{Region, Regions};
 pub use tags::TagTarget;
-pub use view::View;
+pub use view::{Leeway, STACKS_IN_FULL, View};
 
 use crate::ownership::Ownership;
 use std::{ops::Deref, sync::Arc};

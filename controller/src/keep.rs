@@ -5,7 +5,7 @@ mod pass;
 pub use pass::{Obstacle, Pass, Permit, Seen, Terms, Withheld, Witness, pass};
 
 use crate::{
-    aws::Regions,
+    aws::{Leeway, Regions, STACKS_IN_FULL},
     reconcile::{ConnectError, Connection},
     spec::PolybotStack,
     stop::Stop,
@@ -100,8 +100,14 @@ impl End {
 #[derive(Clone, Debug)]
 pub struct Pace {
     interval: Duration,
+    /// The interval of stacks for which nobody has set one.
+    usual: Duration,
     /// Whether a person has set the interval: then it is kept.
     fixed: bool,
+    /// How long the last pass let the stack alone.
+    wait: Duration,
+    /// Whether the last pass found nothing to do, and nothing for a person to do.
+    rests: bool,
     quiet: u32,
     wrote: u32,
     busy: u32,
@@ -122,11 +128,30 @@ impl Pace {
 
     /// A quiet stack is looked at once an interval.
     pub fn new(interval: Duration) -> Self {
-        Self { interval, fixed: false, quiet: 0, wrote: 0, busy: 0, failed: 0 }
+        Self {
+            interval,
+            usual: interval,
+            fixed: false,
+            wait: interval,
+            rests: false,
+            quiet: 0,
+            wrote: 0,
+            busy: 0,
+            failed: 0,
+        }
+    }
+
+    /// How old that may be in which the next pass sees that there is nothing to do. Of lists of the region, half of what lies
+    /// between two passes; of details, where the stack is at rest and nobody has set how often to look, so much that all stacks
+    /// together ask for them about as often as ten do.
+    pub fn leeway(&self) -> Leeway {
+        let details = if self.rests && !self.fixed { self.usual / STACKS_IN_FULL } else { Duration::ZERO };
+        Leeway { lists: self.wait.min(self.usual) / 2, details }
     }
 
     /// How long to wait after a pass that ended so. `chance` is a number from 0 to 1 that spreads passes of many stacks.
     pub fn next(&mut self, end: End, chance: f64) -> Duration {
+        self.rests = end == End::Quiet;
         let count = |same: u32, is: bool| if is { same + 1 } else { 0 };
         self.quiet = count(self.quiet, matches!(end, End::Quiet | End::Blocked));
         self.wrote = count(self.wrote, end == End::Wrote);
@@ -146,7 +171,8 @@ impl Pace {
             End::Quiet | End::Blocked => self.interval * (1 << (self.quiet / 12).min(2)),
         };
         let longest = if end == End::Failed { self.interval } else { wait };
-        wait.min(longest).min(self.interval * 4).mul_f64(0.9 + 0.2 * chance.clamp(0.0, 1.0))
+        self.wait = wait.min(longest).min(self.interval * 4).mul_f64(0.9 + 0.2 * chance.clamp(0.0, 1.0));
+        self.wait
     }
 }
 
@@ -170,7 +196,17 @@ impl Course {
     /// Takes an interval that a person has set for this stack, or the usual one; how long it has been quiet or failing still
     /// counts.
     pub fn every(&mut self, set: Option<Duration>, usual: Duration) {
-        (self.pace.interval, self.pace.fixed) = (set.unwrap_or(usual), set.is_some());
+        (self.pace.interval, self.pace.usual, self.pace.fixed) = (set.unwrap_or(usual), usual, set.is_some());
+    }
+
+    /// How old that may be in which the next pass sees that there is nothing to do.
+    pub fn leeway(&self) -> Leeway {
+        self.pace.leeway()
+    }
+
+    /// Forgets that the stack was at rest: somebody may have been at it.
+    pub fn stirred(&mut self) {
+        (self.pace.rests, self.pace.quiet) = (false, 0);
     }
 
     /// Notes a pass, and tells when the next one is due. What stands in the way is logged when it comes up, not in each pass.
@@ -201,7 +237,7 @@ impl Course {
             tracing::warn!(
                 stack = %title,
                 "each of the last {} passes changed something: somebody changes it back, or AWS keeps another value than it \
-                 is given; `controller drift --explain` tells who",
+                 is given; `controller drift` tells who",
                 Pace::FIGHT
             );
         }
@@ -238,7 +274,6 @@ pub async fn keep(
     told: impl Fn(End, &[Obstacle]),
 ) {
     let mut course = Course::new(Title::of(&specs.borrow()), interval);
-    let terms = Terms { lease: Some(lease), ..Terms::default() };
     while !stop.is_asked() {
         let spec = specs.borrow_and_update().clone();
         let turn = tokio::select! {
@@ -248,6 +283,7 @@ pub async fn keep(
         let begun = Instant::now();
         let (end, obstacles) = match Connection::open(spec.clone(), &regions).await {
             Ok(connection) => {
+                let terms = Terms { lease: Some(lease), leeway: course.leeway(), ..Terms::default() };
                 let passed = pass(&connection, &terms, &(), &stop).await;
                 course.drifted(!passed.seen.drift.is_empty(), begun);
                 (passed.end, passed.obstacles())
@@ -259,7 +295,10 @@ pub async fn keep(
         let wait = course.passed(end, begun, obstacles);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            changed = specs.changed() => if changed.is_err() { break },
+            changed = specs.changed() => match changed {
+                Ok(()) => course.stirred(),
+                Err(_) => break,
+            },
             () = stop.asked() => break,
         }
     }
@@ -302,6 +341,29 @@ mod tests {
         assert_eq!(waits[12..], [300_000; 2], "no less often than a quiet one");
         pace.next(End::Quiet, 0.5);
         assert_eq!(pace.next(End::Wrote, 0.5), Duration::from_millis(500), "peace");
+    }
+
+    #[test]
+    fn a_stack_at_rest_is_content_with_details_of_a_while_ago_and_one_at_work_is_not() {
+        let mut pace = Pace::new(Duration::from_mins(5));
+        let leeway = |lists: f64, details| Leeway {
+            lists: Duration::from_secs_f64(lists),
+            details: Duration::from_secs(details),
+        };
+        assert_eq!(pace.leeway(), leeway(150.0, 0), "at first nothing is known of it");
+        for (end, then) in [
+            (End::Quiet, leeway(150.0, 30)),
+            (End::Wrote, leeway(0.25, 0)),
+            (End::Waiting, leeway(2.5, 0)),
+            (End::Failed, leeway(2.5, 0)),
+            (End::Blocked, leeway(150.0, 0)),
+        ] {
+            pace.next(end, 0.5);
+            assert_eq!(pace.leeway(), then, "{end:?}");
+        }
+        (pace.interval, pace.fixed) = (Duration::from_hours(1), true);
+        pace.next(End::Quiet, 0.5);
+        assert_eq!(pace.leeway(), leeway(150.0, 0), "a person wants it looked at just that often");
     }
 
     #[test]

@@ -231,8 +231,11 @@ fn elb_mine(aws: &Aws, name: Option<&str>) -> bool {
     name.is_some_and(|n| n.starts_with(&head))
 }
 
-/// Tags of things of Elastic Load Balancing by ARN; AWS takes 20 a call.
-async fn elb_tags(aws: &Aws, arns: &[String]) -> Result<std::collections::BTreeMap<String, Tags>> {
+/// Tags of things of Elastic Load Balancing by ARN.
+struct ElbTags(std::collections::BTreeMap<String, Tags>);
+
+/// Reads them; AWS takes 20 ARNs a call.
+async fn elb_tags(aws: &Aws, arns: &[String]) -> Result<ElbTags> {
     let mut all = std::collections::BTreeMap::new();
     for some in arns.chunks(20) {
         let answer = aws.elb.describe_tags().set_resource_arns(Some(some.to_vec())).send().await?;
@@ -241,7 +244,7 @@ async fn elb_tags(aws: &Aws, arns: &[String]) -> Result<std::collections::BTreeM
             all.insert(described.resource_arn().unwrap_or_default().to_owned(), tags);
         }
     }
-    Ok(all)
+    Ok(ElbTags(all))
 }
 
 /// The path of the stack's roles and profiles, by which they are listed. IAM is global, so the region is in it.

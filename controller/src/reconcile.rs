@@ -1,7 +1,7 @@
 //! One level-triggered pass over one stack: observe, plan. Applying needs consent, which is the caller's.
 
 use crate::{
-    aws::{self, Aws, Region, Regions, View},
+    aws::{self, Aws, Leeway, Region, Regions, View},
     engine::{self, Address, Observed, Plan, Policy, Wanted},
     facts::{Fact, Facts},
     kinds::KINDS,
@@ -127,23 +127,25 @@ impl Connection {
         self.look_since(Instant::now(), goal, allow).await
     }
 
-    /// The same, to find out cheaply that there is nothing to do: lists of the region that other stacks have read up to this time
-    /// ago are good enough. What is carried out stands on [`Self::look`].
-    pub async fn glance(&self, ago: Duration, allow: &Allow) -> Plan {
-        let now = Instant::now();
-        self.look_since(now.checked_sub(ago).unwrap_or(now), Goal::Converge, allow).await.1
+    /// The same, to find out cheaply that there is nothing to do: what was read a while ago is good enough. What is carried out
+    /// stands on [`Self::look`].
+    pub async fn glance(&self, leeway: Leeway, allow: &Allow) -> Plan {
+        self.look_through(&View::within(&self.aws, leeway), Goal::Converge, allow).await.1
     }
 
     /// The same with lists of the region that other stacks have read since then: a plan of several stacks takes one moment for
     /// all.
     pub async fn look_since(&self, then: Instant, goal: Goal, allow: &Allow) -> (Wanted, Plan) {
-        let view = View::since(&self.aws, then);
+        self.look_through(&View::since(&self.aws, then), goal, allow).await
+    }
+
+    async fn look_through(&self, view: &View, goal: Goal, allow: &Allow) -> (Wanted, Plan) {
         let (observed, wanted) = match goal {
             Goal::Converge => {
-                let (observed, facts) = futures::join!(engine::observe(&view, KINDS), Facts::gather(&self.spec, &view));
+                let (observed, facts) = futures::join!(engine::observe(view, KINDS), Facts::gather(&self.spec, view));
                 (observed, stack::stack(&self.spec, &facts))
             }
-            Goal::Destroy => (engine::observe(&view, KINDS).await, Wanted::default()),
+            Goal::Destroy => (engine::observe(view, KINDS).await, Wanted::default()),
         };
         let plan = self.plan_of(goal, allow, &wanted, &observed);
         (wanted, plan)

@@ -113,7 +113,8 @@ pub struct PolybotStackSpec {
     /// `PutRetentionPolicy` has them.
     #[serde(default = "log_retention")]
     pub log_retention_days: u32,
-    /// Who hears, by e-mail, when instances come and go and when an alarm rings or ends.
+    /// Who hears, by e-mail, when detectors come and go and when an alarm rings or ends. AWS asks each by e-mail whether they
+    /// want to; until they have said so, they hear nothing.
     #[serde(default)]
     pub notifications: Vec<Notification>,
     /// Ways into the instances beside Session Manager; none by default.

@@ -81,9 +81,9 @@ impl Chat<'_> {
         buttons: Option<&InlineKeyboardMarkup>,
     ) -> Result<Option<Message>, Trouble> {
         let text = shortened(text, MAX_TEXT);
-        self.migrating("sendMessage", |chat| {
+        self.migrating("sendMessage", reply_to, |chat, to| {
             let mut send = self.bot.send_message(chat, text);
-            if let Some(message) = reply_to {
+            if let Some(message) = to {
                 send = send.reply_parameters(reply(message));
             }
             if let Some(buttons) = buttons {
@@ -102,7 +102,7 @@ impl Chat<'_> {
         to: Option<MessageId>,
     ) -> Result<Option<Message>, Trouble> {
         let caption = shortened(caption, MAX_CAPTION);
-        self.migrating("sendPhoto", |chat| {
+        self.migrating("sendPhoto", to, |chat, to| {
             let mut send = self.bot.send_photo(chat, file.clone());
             if let Some(message) = to {
                 send = send.reply_parameters(reply(message));
@@ -123,7 +123,7 @@ impl Chat<'_> {
         to: Option<MessageId>,
     ) -> Result<Option<Message>, Trouble> {
         let caption = shortened(caption, MAX_CAPTION);
-        self.migrating("sendDocument", |chat| {
+        self.migrating("sendDocument", to, |chat, to| {
             // Otherwise a small WebP would come as a sticker.
             let mut send = self.bot.send_document(chat, file.clone()).disable_content_type_detection(true);
             if let Some(message) = to {
@@ -139,13 +139,17 @@ impl Chat<'_> {
 
     /// Sends 2 to 10 photos or documents as one album.
     pub async fn album(&self, media: Vec<InputMedia>, to: MessageId) -> Result<Vec<Message>, Trouble> {
-        let sent = self.migrating("sendMediaGroup", |chat| {
-            self.bot.send_media_group(chat, media.clone()).reply_parameters(reply(to)).send()
+        let sent = self.migrating("sendMediaGroup", Some(to), |chat, to| {
+            let mut send = self.bot.send_media_group(chat, media.clone());
+            if let Some(message) = to {
+                send = send.reply_parameters(reply(message));
+            }
+            send.send()
         });
         Ok(sent.await?.unwrap_or_default())
     }
 
-    /// Replaces the text of a message.
+    /// Replaces the text of a message. In a group that has become a supergroup, where that message is not, it comes as a new one.
     pub async fn edit_text(
         &self,
         message: MessageId,
@@ -160,18 +164,25 @@ impl Chat<'_> {
             }
             edit.send()
         });
-        edited.await.map(drop)
+        match edited.await {
+            Err(trouble) if trouble.moved().is_some() => self.text(text, None, buttons).await.map(drop),
+            edited => edited.map(drop),
+        }
     }
 
-    /// Replaces a message by a photo. Saying it twice does no harm.
+    /// Replaces a message by a photo. Saying it twice does no harm, but in a group that has become a supergroup: there it comes as
+    /// a new one.
     pub async fn edit_photo(&self, message: MessageId, photo: Bytes, caption: &str) -> Result<(), Trouble> {
         let caption = shortened(caption, MAX_CAPTION);
+        let file = || InputFile::memory(photo.clone()).file_name("found.jpg");
         let edited = call("editMessageMedia", || {
-            let file = InputFile::memory(photo.clone()).file_name("found.jpg");
-            let media = InputMedia::Photo(InputMediaPhoto::new(file).caption(caption));
+            let media = InputMedia::Photo(InputMediaPhoto::new(file()).caption(caption));
             self.bot.edit_message_media(self.id, message, media).send()
         });
-        edited.await.map(drop)
+        match edited.await {
+            Err(trouble) if trouble.moved().is_some() => self.photo(file(), caption, None).await.map(drop),
+            edited => edited.map(drop),
+        }
     }
 
     /// Shows that the bot is at work, until the returned value is dropped.
@@ -186,14 +197,21 @@ impl Chat<'_> {
         }))
     }
 
-    /// A call that is made again for the new id, where the group has become a supergroup.
-    async fn migrating<T, F>(&self, name: &'static str, once: impl Fn(ChatId) -> F) -> Result<Option<T>, Trouble>
+    /// A call that is made again for the new id, where the group has become a supergroup. Messages are numbered anew there, so
+    /// it is in reply to none.
+    async fn migrating<T, F>(
+        &self,
+        name: &'static str,
+        to: Option<MessageId>,
+        once: impl Fn(ChatId, Option<MessageId>) -> F,
+    ) -> Result<Option<T>, Trouble>
     where
         F: Future<Output = Result<T, RequestError>>,
     {
-        match call(name, || once(self.id)).await {
-            Err(Trouble::Telegram { source: RequestError::MigrateToChatId(new), .. }) => call(name, || once(new)).await,
-            other => other,
+        let sent = call(name, || once(self.id, to)).await;
+        match sent.as_ref().err().and_then(Trouble::moved) {
+            Some(new) => call(name, || once(new, None)).await,
+            None => sent,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What can go wrong outside the bot: Telegram, AWS, a file. What a user did wrong is no trouble but an answer.
 
 use std::{error::Error, time::Duration};
-use teloxide::{ApiError, RequestError};
+use teloxide::{ApiError, RequestError, types::ChatId};
 
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +72,14 @@ impl Trouble {
     /// Whether Telegram does not know the token.
     pub fn doubts_token(&self) -> bool {
         matches!(self, Self::Telegram { source: RequestError::Api(ApiError::InvalidToken), .. })
+    }
+
+    /// The id of the supergroup that the group has become.
+    pub fn moved(&self) -> Option<ChatId> {
+        match self {
+            Self::Telegram { source: RequestError::MigrateToChatId(new), .. } => Some(*new),
+            _ => None,
+        }
     }
 
     /// The message and its causes in one line.

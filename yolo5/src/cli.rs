@@ -74,7 +74,7 @@ pub enum ModelCommand {
 /// What runs the model.
 #[derive(Clone, Debug, Args)]
 pub struct Engine {
-    /// What runs the network: tract, kernels of our own, or ours where they agree with tract on this model and are faster.
+    /// What runs the network: tract, kernels of our own, or ours where this processor has AVX2 and they agree with tract on this model.
     #[arg(long, value_enum, default_value = "auto")]
     pub backend: Backend,
     /// Threads that work on one picture, with kernels of our own.

@@ -72,7 +72,7 @@ SIZES = {(640, 640): (640, 640), (640, 480): (640, 480), (640, 360): (640, 384),
 
 def speed():
     one, two = session(1), session(2)
-    rows, result = [], {}
+    result = {}
 
     def compare(name, mine, theirs, unit="ms"):
         """Alternated, so that a busy moment of the machine falls on both; the best of all rounds, and their median ratio."""
@@ -80,9 +80,10 @@ def speed():
         ratios = sorted(a / b for a, b in pairs)
         best = max if unit == "images/s" else min
         a, b = (best(column) for column in zip(*pairs))
-        rows.append((f"{name}, {unit}", a, b, a / b, ratios[ROUNDS // 2]))
+        print(f"{f'{name}, {unit}':40}{a:10.1f}{b:14.1f}{a / b:8.2f}{ratios[ROUNDS // 2]:8.2f}", flush=True)
         result[name] = {"yolo5": a, "onnxruntime": b, "unit": unit, "median_ratio": ratios[ROUNDS // 2]}
 
+    print(f"{'':40}{'yolo5':>10}{'onnxruntime':>14}{'ratio':>8}{'median':>8}")
     for size, (w, h) in SIZES.items():
         x = np.random.default_rng(7).random((1, 3, h, w), np.float32)
         for s in (one, two):
@@ -101,9 +102,6 @@ def speed():
                 compare(f"{name} one thread, {kernels}",
                         lambda: ours(size, 0, "--kernels", kernels)["one_stream_least_ms"], lambda: milliseconds(one, x)[1])
     last = ours((640, 640), 2)
-    print(f"{'':40}{'yolo5':>10}{'onnxruntime':>14}{'ratio':>8}{'median':>8}")
-    for name, a, b, ratio, median in rows:
-        print(f"{name:40}{a:10.1f}{b:14.1f}{ratio:8.2f}{median:8.2f}")
     print(f"{'load, ms':40}{last['load_ms']:10.0f}\n{'peak memory with two streams, MB':40}{last['peak_mb']:10.0f}")
     print(f"{'program, MB':40}{os.path.getsize(YOLO5) / 1e6:10.1f}")
     print(subprocess.run([YOLO5, "bench", "--layers", "--runs", str(RUNS), "--streams", "0", "--model", MODEL],

@@ -65,7 +65,7 @@ pub struct Region {
     pub trail: aws_sdk_cloudtrail::Client,
     /// For the few calls that are not of AWS: one pool of connections for all bots.
     pub http: reqwest::Client,
-    pub(super) lists: Lists,
+    pub(super) lists: Arc<Lists>,
 }
 
 impl fmt::Debug for Region {
@@ -152,16 +152,17 @@ impl Region {
             ssm: client!(aws_sdk_ssm, config, of("ssm"), http),
             trail: client!(aws_sdk_cloudtrail, config, of("cloudtrail"), http),
             http: pool,
-            lists: Lists::default(),
+            lists: Arc::default(),
             account,
             identity,
             region,
         }
     }
 
-    /// Notes that something was written, so that no list that was begun before serves another pass.
-    pub fn wrote(&self) {
-        self.lists.wrote();
+    /// Notes that something of a stack was written, so that no list, and no detail of this stack, that was read before serves
+    /// another pass.
+    pub fn wrote(&self, stack: &str) {
+        self.lists.wrote(stack);
     }
 }
 
@@ -202,7 +203,13 @@ impl Regions {
             Some((opened, Ok(region))) if opened.elapsed() < OPEN_FOR => Ok(region.clone()),
             Some((failed, Err(error))) if *failed >= asked => Err(Error::clone(error)),
             _ => {
-                let opened = Region::open(name, role, &self.limits).await.map(Arc::new);
+                let mut opened = Region::open(name, role, &self.limits).await;
+                if let (Ok(now), Some((_, Ok(before)))) = (&mut opened, &*door)
+                    && now.account == before.account
+                {
+                    now.lists = before.lists.clone();
+                }
+                let opened = opened.map(Arc::new);
                 *door = Some((Instant::now(), opened.clone()));
                 opened
             }

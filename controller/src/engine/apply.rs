@@ -154,7 +154,7 @@ pub async fn apply(aws: &Aws, plan: Plan, consent: Option<&Consent>, stop: &Stop
             continue;
         };
         // Even what failed may have come half-way.
-        aws.wrote();
+        aws.wrote(&aws.ownership.stack);
         let outcome = match result {
             Ok(output) => {
                 if let Some(output) = output {

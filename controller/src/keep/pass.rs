@@ -2,6 +2,7 @@
 
 use super::{End, Title};
 use crate::{
+    aws::Leeway,
     engine::{self, Action, Cause, Consent, Event, Outcome, Plan, Report, Summary},
     lease::{Lease, Table},
     reconcile::{Allow, Connection, Goal},
@@ -10,10 +11,6 @@ use crate::{
     stop::Stop,
 };
 use std::{collections::BTreeMap, fmt, time::Duration};
-
-/// Lists of a region that another stack's pass has read this long ago are good enough to see that there is nothing to do: a
-/// tenth of the usual interval.
-const RECENT: Duration = Duration::from_secs(30);
 
 /// Which plans a pass may carry out by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +25,7 @@ pub enum Permit {
 }
 
 /// What a pass may do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Terms {
     /// What it is for.
     pub goal: Goal,
@@ -40,15 +37,8 @@ pub struct Terms {
     pub agreed: Option<Consent>,
     /// How long this controller may be silent before another one takes over, where they take turns by a lease in the account.
     pub lease: Option<Duration>,
-    /// How old a region's lists may be in which it sees that there is nothing to do.
-    pub recent: Duration,
-}
-
-impl Default for Terms {
-    fn default() -> Self {
-        let (goal, permit) = (Goal::default(), Permit::default());
-        Self { goal, permit, approved: None, agreed: None, lease: None, recent: RECENT }
-    }
+    /// How old that may be in which it sees that there is nothing to do.
+    pub leeway: Leeway,
 }
 
 /// Why a plan that would write something was not carried out.
@@ -161,10 +151,14 @@ impl Witness for () {
 pub async fn pass(connection: &Connection, terms: &Terms, witness: &impl Witness, stop: &Stop) -> Pass {
     let title = &Title::of(&connection.spec);
     let (allow, goal) = (Allow::default(), terms.goal);
-    let plan = match goal {
-        Goal::Converge => connection.glance(terms.recent, &allow).await,
+    let mut plan = match goal {
+        Goal::Converge => connection.glance(terms.leeway, &allow).await,
         Goal::Destroy => connection.look(goal, &allow).await.1,
     };
+    // What was told a while ago may be asked in vain for details: of what has gone since.
+    if terms.leeway.details > Duration::ZERO && plan.steps.iter().any(|s| matches!(s.action, Action::Unknown(_))) {
+        plan = connection.look(goal, &allow).await.1;
+    }
     findings(title, &plan);
     let seen = see(connection, &plan);
     if seen.summary.writes() == 0 {
@@ -185,6 +179,7 @@ pub async fn pass(connection: &Connection, terms: &Terms, witness: &impl Witness
     }
     // Whoever held it may have done the work meanwhile, and a glance is nothing to act on.
     let (_, plan) = connection.look(goal, &allow).await;
+    findings(title, &plan);
     let seen = see(connection, &plan);
     let (agreed, asked) = match consent(connection, terms, &plan) {
         Ok(consented) => consented,

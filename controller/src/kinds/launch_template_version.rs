@@ -26,7 +26,8 @@ use std::{
 pub struct LaunchTemplateVersion {
     /// The template it is of.
     pub template: Input<TemplateId>,
-    /// AMI. The one of the live version is kept while it exists: a new image of the publisher is no reason to replace a fleet.
+    /// AMI. The one of the live version is kept while it exists and nothing else changes: a new image of the publisher is no reason
+    /// to replace a fleet, but where instances are replaced anyway, they get it.
     pub image: Input<String>,
     /// Whether the AMI still exists.
     pub image_exists: bool,
@@ -146,7 +147,10 @@ impl Resource for LaunchTemplateVersion {
 
     fn keep(&mut self, live: &Self) {
         if live.image_exists {
-            self.image = live.image.clone();
+            let newest = std::mem::replace(&mut self.image, live.image.clone());
+            if newest.known().is_some() && !self.changes(live).is_empty() {
+                self.image = newest;
+            }
         }
     }
 
@@ -252,6 +256,9 @@ impl Resource for LaunchTemplateVersion {
 /// The versions of the stack's templates with the names that their descriptions say; read once a pass.
 struct Versions(Vec<(String, Ec2Version)>);
 
+/// All versions of one template.
+struct Numbered(Vec<Ec2Version>);
+
 impl Versions {
     async fn read(view: &View) -> Result<Arc<Self>> {
         view.once(|| Self::list(view)).await
@@ -260,23 +267,20 @@ impl Versions {
     async fn list(view: &View) -> Result<Self> {
         let templates = Templates::of_stack(view).await?;
         let ids: Vec<_> = templates.iter().filter_map(|(t, _)| t.launch_template_id()).collect();
-        let pages = try_join_all(ids.iter().map(|id| async move {
-            let call = view.ec2.describe_launch_template_versions().launch_template_id(*id);
-            let mut pages = call.into_paginator().items().send();
-            let mut versions = vec![];
-            while let Some(version) = pages.next().await {
-                versions.push(version?);
-            }
-            Ok::<_, Error>(versions)
-        }))
-        .await?;
+        let of_each = ids.iter().map(|id| {
+            view.detail(id, move || async move {
+                let call = view.ec2.describe_launch_template_versions().launch_template_id(*id);
+                Ok(Numbered(call.into_paginator().items().send().collect::<Result<_, _>>().await?))
+            })
+        });
+        let all = try_join_all(of_each).await?;
         // A version without our address in its description was made by hand, and nothing launches from it.
-        let ours = pages
-            .into_iter()
-            .flatten()
+        let ours = all
+            .iter()
+            .flat_map(|of_one| &of_one.0)
             .filter_map(|v| {
                 let address = v.version_description()?.strip_prefix(LaunchTemplateVersion::KIND)?.strip_prefix('/')?;
-                Some((address.split(' ').next().unwrap_or(address).to_owned(), v))
+                Some((address.split(' ').next().unwrap_or(address).to_owned(), v.clone()))
             })
             .collect();
         Ok(Self(ours))
@@ -360,13 +364,17 @@ impl Ubuntu {
 /// Which of these images still exist. The one that is published now does; the others are asked for by filter, because asking
 /// for a missing id fails the whole call.
 async fn existing_images(view: &View, mut images: BTreeSet<String>) -> Result<BTreeSet<String>> {
+    struct Existing(BTreeSet<String>);
     let current = Ubuntu::read(view).await?;
     let mut existing: BTreeSet<String> = current.0.iter().filter_map(|id| images.take(id)).collect();
     if !images.is_empty() {
-        let by_id = aws_sdk_ec2::types::Filter::builder().name("image-id");
-        let by_id = by_id.set_values(Some(images.into_iter().collect())).build();
-        let found = view.ec2.describe_images().include_deprecated(true).filters(by_id).send().await?;
-        existing.extend(found.images.unwrap_or_default().into_iter().filter_map(|i| i.image_id));
+        let images = Vec::from_iter(images);
+        let read = || async {
+            let by_id = aws_sdk_ec2::types::Filter::builder().name("image-id").set_values(Some(images.clone())).build();
+            let found = view.ec2.describe_images().include_deprecated(true).filters(by_id).send().await?;
+            Ok(Existing(found.images.unwrap_or_default().into_iter().filter_map(|i| i.image_id).collect()))
+        };
+        existing.extend(view.detail(&images.join(" "), read).await?.0.iter().cloned());
     }
     Ok(existing)
 }

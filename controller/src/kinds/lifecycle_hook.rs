@@ -29,6 +29,9 @@ pub const LAUNCHING: &str = "autoscaling:EC2_INSTANCE_LAUNCHING";
 /// The transition of an instance that the group takes away.
 pub const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
 
+/// The hooks of one group.
+struct Hooks(Vec<aws_sdk_autoscaling::types::LifecycleHook>);
+
 impl Resource for LifecycleHook {
     const KIND: &'static str = "lifecycle_hook";
     const PART_OF: Option<&'static str> = Some("scaling_group");
@@ -56,16 +59,19 @@ impl Resource for LifecycleHook {
         // A hook bears no tags: it is ours as its group is.
         let prefix = format!("{}-", view.ownership.prefix);
         let groups = super::scaling_group::groups(view).await?;
-        let of_each = groups.0.iter().filter_map(|g| g.auto_scaling_group_name()).map(|group| async move {
-            let call = view.autoscaling.describe_lifecycle_hooks().auto_scaling_group_name(group);
-            match call.send().await.map_err(Error::from) {
-                Ok(found) => Ok(found.lifecycle_hooks.unwrap_or_default()),
-                // The group went meanwhile, and its hooks with it.
-                Err(e) if e.code == "ValidationError" && e.message.contains("not found") => Ok(vec![]),
-                Err(e) => Err(e),
-            }
+        let of_each = groups.0.iter().filter_map(|g| g.auto_scaling_group_name()).map(|group| {
+            view.detail(group, move || async move {
+                let call = view.autoscaling.describe_lifecycle_hooks().auto_scaling_group_name(group);
+                match call.send().await.map_err(Error::from) {
+                    Ok(found) => Ok(Hooks(found.lifecycle_hooks.unwrap_or_default())),
+                    // The group went meanwhile, and its hooks with it.
+                    Err(e) if e.code == "ValidationError" && e.message.contains("not found") => Ok(Hooks(vec![])),
+                    Err(e) => Err(e),
+                }
+            })
         });
-        let hooks = try_join_all(of_each).await?.into_iter().flatten().map(|hook| {
+        let found = try_join_all(of_each).await?;
+        let hooks = found.iter().flat_map(|hooks| &hooks.0).map(|hook| {
             let name = hook.lifecycle_hook_name().unwrap_or_default().to_owned();
             let text = |v: Option<&str>| v.unwrap_or_default().to_owned();
             let state = Self {

@@ -7,7 +7,7 @@ use crate::{
     sdk_tags,
 };
 use aws_sdk_elasticloadbalancingv2::types::{
-    Action, ActionTypeEnum, Certificate, Listener as ElbListener, ProtocolEnum,
+    Action, ActionTypeEnum, Certificate, Listener as ElbListener, ProtocolEnum, Rule,
 };
 use futures::future::try_join_all;
 use std::collections::BTreeSet;
@@ -133,23 +133,34 @@ impl Listener {
     }
 }
 
+/// What else a listener has.
+struct Beside {
+    certificates: Vec<Certificate>,
+    rules: Vec<Rule>,
+}
+
 async fn read(view: &View, listener: &ElbListener, tags: Tags) -> Result<Live<Listener>> {
     let arn = Arn::from(listener.listener_arn().unwrap_or_default());
-    let (certificates, rules) = futures::join!(
-        view.elb.describe_listener_certificates().listener_arn(&arn.0).send(),
-        view.elb.describe_rules().listener_arn(&arn.0).send()
-    );
-    // A listener without TLS has no certificates to ask for.
-    let certificates = match certificates.map_err(Error::from) {
-        Ok(c) => c.certificates.unwrap_or_default(),
-        Err(_) if listener.protocol() != Some(&ProtocolEnum::Https) => vec![],
-        Err(e) => return Err(e),
+    let read = || async {
+        let (certificates, rules) = futures::join!(
+            view.elb.describe_listener_certificates().listener_arn(&arn.0).send(),
+            view.elb.describe_rules().listener_arn(&arn.0).send()
+        );
+        let certificates = match certificates.map_err(Error::from) {
+            Ok(c) => c.certificates.unwrap_or_default(),
+            // A listener without TLS has no certificates to ask for.
+            Err(_) if listener.protocol() != Some(&ProtocolEnum::Https) => vec![],
+            Err(e) => return Err(e),
+        };
+        Ok(Beside { certificates, rules: rules?.rules.unwrap_or_default() })
     };
+    let beside = view.detail(&arn.0, read).await?;
     let shown = listener.certificates().first().and_then(|c| c.certificate_arn()).unwrap_or_default();
-    let extra = certificates
-        .into_iter()
+    let extra = beside
+        .certificates
+        .iter()
         .filter(|c| c.is_default != Some(true))
-        .filter_map(|c| c.certificate_arn)
+        .filter_map(|c| c.certificate_arn.clone())
         .filter(|arn| arn != shown);
     let target = listener.default_actions().iter().find_map(|a| {
         let of_forward =
@@ -168,8 +179,8 @@ async fn read(view: &View, listener: &ElbListener, tags: Tags) -> Result<Live<Li
         tls_policy: listener.ssl_policy().unwrap_or_default().to_owned(),
         target_group: Input::Known(target.unwrap_or_default().into()),
         extra_certificates: extra.collect(),
-        extra_rules: rules?
-            .rules()
+        extra_rules: beside
+            .rules
             .iter()
             .filter(|r| r.is_default() != Some(true))
             .filter_map(|r| r.rule_arn().map(ToOwned::to_owned))

@@ -47,6 +47,9 @@ struct Balancers(Vec<ElbLoadBalancer>);
 /// The target groups of the region.
 struct Groups(Vec<ElbTargetGroup>);
 
+/// The listeners of one load balancer.
+struct Listeners(Vec<ElbListener>);
+
 /// The stack's load balancers, their listeners and the target groups with their tags: one call for the tags of all.
 pub(super) struct Edge {
     pub balancers: Vec<(ElbLoadBalancer, Tags)>,
@@ -61,8 +64,8 @@ pub(super) async fn edge(view: &View) -> Result<Arc<Edge>> {
         let arns = balancers.iter().filter_map(|b| b.load_balancer_arn.clone());
         let arns = arns.chain(groups.iter().filter_map(|g| g.target_group_arn.clone()));
         let arns: Vec<String> = arns.chain(listeners.iter().filter_map(|l| l.listener_arn.clone())).collect();
-        let mut tags = elb_tags(view, &arns).await?;
-        let mut of = |arn: &str| tags.remove(arn).unwrap_or_default();
+        let tags = view.detail(&arns.join(" "), || elb_tags(view, &arns)).await?;
+        let of = |arn: &str| tags.0.get(arn).cloned().unwrap_or_default();
         Ok(Edge {
             balancers: balancers
                 .into_iter()
@@ -85,15 +88,18 @@ async fn list_balancers(view: &View) -> Result<Vec<ElbLoadBalancer>> {
 }
 
 async fn list_listeners(view: &View, balancers: &[ElbLoadBalancer]) -> Result<Vec<ElbListener>> {
-    let of_each = balancers.iter().filter_map(|b| b.load_balancer_arn()).map(|arn| async move {
-        let pages = view.elb.describe_listeners().load_balancer_arn(arn).into_paginator().items().send();
-        match pages.collect::<Result<Vec<_>, _>>().await.map_err(Error::from) {
-            // The load balancer went meanwhile, and its listeners with it.
-            Err(e) if e.is_not_found() => Ok(vec![]),
-            other => other,
-        }
+    let of_each = balancers.iter().filter_map(|b| b.load_balancer_arn()).map(|arn| {
+        view.detail(arn, move || async move {
+            let pages = view.elb.describe_listeners().load_balancer_arn(arn).into_paginator().items().send();
+            match pages.collect::<Result<_, _>>().await.map_err(Error::from) {
+                Ok(all) => Ok(Listeners(all)),
+                // The load balancer went meanwhile, and its listeners with it.
+                Err(e) if e.is_not_found() => Ok(Listeners(vec![])),
+                Err(e) => Err(e),
+            }
+        })
     });
-    Ok(try_join_all(of_each).await?.concat())
+    Ok(try_join_all(of_each).await?.iter().flat_map(|all| all.0.clone()).collect())
 }
 
 async fn list_groups(view: &View) -> Result<Vec<ElbTargetGroup>> {
@@ -220,7 +226,9 @@ fn output(balancer: &ElbLoadBalancer) -> LoadBalancerOut {
 
 async fn read(view: &View, balancer: &ElbLoadBalancer, tags: &Tags) -> Result<Live<LoadBalancer>> {
     let output = output(balancer);
-    let attributes = view.elb.describe_load_balancer_attributes().load_balancer_arn(&output.arn.0).send().await?;
+    let read =
+        || async { Ok(view.elb.describe_load_balancer_attributes().load_balancer_arn(&output.arn.0).send().await?) };
+    let attributes = view.detail(&output.arn.0, read).await?;
     let name = balancer.load_balancer_name().unwrap_or_default();
     let (owner, logical) = view.ownership.of(LoadBalancer::KIND, tags, name);
     let state = LoadBalancer {

@@ -145,6 +145,8 @@ pub fn keep_newest(keep: u32) -> Value {
           "selection": { "tagStatus": "untagged", "countType": "imageCountMoreThan", "countNumber": 4 } },
         { "rulePriority": 102, "description": "the newest releases", "action": { "type": "expire" },
           "selection": { "tagStatus": "tagged", "tagPatternList": ["v*"], "countType": "imageCountMoreThan", "countNumber": keep } },
+        { "rulePriority": 103, "description": "candidates that were scanned and not released", "action": { "type": "expire" },
+          "selection": { "tagStatus": "tagged", "tagPatternList": ["scan-*"], "countType": "sinceImagePushed", "countUnit": "days", "countNumber": 7 } },
     ] })
 }
 

@@ -464,15 +464,25 @@ pub(super) async fn rollouts(view: &View) -> Result<Arc<Rollouts>> {
     view.once(all).await
 }
 
+/// The refreshes of one group, the latest first.
+struct Refreshes(Vec<Refresh>);
+
 async fn read(view: &View, group: &AutoScalingGroup) -> Result<Live<Rollout>> {
     let name = group.auto_scaling_group_name().unwrap_or_default();
-    let call = view.autoscaling.describe_instance_refreshes().auto_scaling_group_name(name).max_records(50);
-    let refreshes: Vec<Refresh> = match call.send().await.map_err(Error::from) {
-        Ok(answer) => answer.instance_refreshes().iter().map(refresh_of).collect(),
-        // The group went meanwhile.
-        Err(e) if e.is_not_found() || e.message.contains("not found") => vec![],
-        Err(e) => return Err(e),
+    let tags_of = |group: &AutoScalingGroup| -> Tags { tags::read(group.tags().iter().map(|t| (t.key(), t.value()))) };
+    // What was told of refreshes before somebody began another one, or before one ended, explains nothing of this group.
+    let begun = tags_of(group).remove(BEGUN);
+    let as_it_is = format!("{name} {:?} {begun:?}", version_of(group.launch_template()));
+    let read = || async {
+        let call = view.autoscaling.describe_instance_refreshes().auto_scaling_group_name(name).max_records(50);
+        match call.send().await.map_err(Error::from) {
+            Ok(answer) => Ok(Refreshes(answer.instance_refreshes().iter().map(refresh_of).collect())),
+            // The group went meanwhile.
+            Err(e) if e.is_not_found() || e.message.contains("not found") => Ok(Refreshes(vec![])),
+            Err(e) => Err(e),
+        }
     };
+    let refreshes = view.detail(&as_it_is, read).await?.0.clone();
     // A refresh that ended between the two calls has changed the group since it was read.
     let newer = match refreshes.first() {
         Some(r) if r.status == Status::Successful && r.to.is_some() && r.to != version_of(group.launch_template()) => {
@@ -493,7 +503,7 @@ async fn read(view: &View, group: &AutoScalingGroup) -> Result<Live<Rollout>> {
     };
     let in_service: Vec<_> = group.instances().iter().filter(well).map(|i| version_of(i.launch_template())).collect();
     let least = usize::try_from(group.min_size().unwrap_or_default()).unwrap_or_default();
-    let tags: Tags = tags::read(group.tags().iter().map(|t| (t.key(), t.value())));
+    let tags = tags_of(group);
     let seen = Seen {
         others: others.collect(),
         in_service: (in_service.len(), least),

@@ -67,6 +67,9 @@ pub(crate) async fn groups(view: &View) -> Result<Groups> {
     Ok(Groups(all.0.iter().filter(ours).cloned().collect()))
 }
 
+/// Who is told of what by every group of the region.
+struct Notifications(Vec<NotificationConfiguration>);
+
 impl Resource for ScalingGroup {
     const KIND: &'static str = "scaling_group";
     const AFTER: &'static [&'static str] = &["internet_gateway", "route_table", "log_group"];
@@ -138,14 +141,13 @@ impl Resource for ScalingGroup {
         if groups.is_empty() {
             return Ok(vec![]);
         }
-        let names: Vec<String> = groups.iter().filter_map(|g| g.auto_scaling_group_name.clone()).collect();
-        let call = view.autoscaling.describe_notification_configurations().set_auto_scaling_group_names(Some(names));
-        let mut pages = call.into_paginator().items().send();
-        let mut notifications = vec![];
-        while let Some(n) = pages.next().await {
-            notifications.push(n?);
-        }
-        Ok(groups.iter().map(|g| read(view, g, &notifications)).collect())
+        let read_all = || async {
+            let call = view.autoscaling.describe_notification_configurations().max_records(100);
+            let pages = call.into_paginator().items().send();
+            Ok(Notifications(pages.collect::<Result<_, _>>().await?))
+        };
+        let notifications = view.shared(read_all).await?;
+        Ok(groups.iter().map(|g| read(view, g, &notifications.0)).collect())
     }
 
     async fn create(&self, aws: &Aws, tags: &Tags) -> Result<String> {

@@ -71,7 +71,7 @@ impl Resource for ScalingPolicy {
             return Ok(vec![]);
         }
         let read_all = || async {
-            let pages = view.autoscaling.describe_policies().into_paginator().items().send();
+            let pages = view.autoscaling.describe_policies().max_records(100).into_paginator().items().send();
             Ok(Policies(pages.collect::<Result<_, _>>().await?))
         };
         let all = view.shared(read_all).await?;

@@ -146,7 +146,8 @@ impl TargetGroup {
 
 async fn read(view: &View, group: &ElbTargetGroup, tags: Tags) -> Result<Live<TargetGroup>> {
     let arn = Arn::from(group.target_group_arn().unwrap_or_default());
-    let attributes = view.elb.describe_target_group_attributes().target_group_arn(&arn.0).send().await?;
+    let read = || async { Ok(view.elb.describe_target_group_attributes().target_group_arn(&arn.0).send().await?) };
+    let attributes = view.detail(&arn.0, read).await?;
     let name = group.target_group_name().unwrap_or_default();
     let (owner, logical) = view.ownership.of(TargetGroup::KIND, &tags, name);
     let state = TargetGroup {

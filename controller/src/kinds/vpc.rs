@@ -2,11 +2,12 @@
 
 use super::{VpcId, filter, gone, security_group::Groups, shared_list, tag_spec};
 use crate::{
-    aws::{Aws, Error, Result, TagTarget, View},
+    aws::{Aws, Result, TagTarget, View},
     engine::{Change, How, Live, Phase, Resource, Tags, differs},
 };
-use aws_sdk_ec2::types::{
-    AttributeBooleanValue, IpPermission, ResourceType, SecurityGroup, Vpc as Ec2Vpc, VpcAttributeName,
+use aws_sdk_ec2::{
+    operation::describe_vpc_attribute::DescribeVpcAttributeOutput,
+    types::{AttributeBooleanValue, IpPermission, ResourceType, SecurityGroup, Vpc as Ec2Vpc, VpcAttributeName},
 };
 use futures::future::try_join_all;
 
@@ -84,14 +85,18 @@ impl Vpc {
     }
 }
 
+/// The attributes of a VPC.
+struct Dns((DescribeVpcAttributeOutput, DescribeVpcAttributeOutput));
+
 async fn read(view: &View, vpc: Ec2Vpc, tags: Tags) -> Result<Live<Vpc>> {
     let id = vpc.vpc_id().unwrap_or_default();
-    let attribute = |name| view.ec2.describe_vpc_attribute().vpc_id(id).attribute(name).send();
-    let (support, hostnames, groups) = futures::try_join!(
-        async { Ok::<_, Error>(attribute(VpcAttributeName::EnableDnsSupport).await?) },
-        async { Ok(attribute(VpcAttributeName::EnableDnsHostnames).await?) },
-        Groups::read(view),
-    )?;
+    let dns = || async move {
+        let attribute = |name| view.ec2.describe_vpc_attribute().vpc_id(id).attribute(name).send();
+        let support = attribute(VpcAttributeName::EnableDnsSupport);
+        Ok(Dns(futures::try_join!(support, attribute(VpcAttributeName::EnableDnsHostnames))?))
+    };
+    let (dns, groups) = futures::try_join!(view.detail(id, dns), Groups::read(view))?;
+    let Dns((support, hostnames)) = &*dns;
     let on = |a: Option<&AttributeBooleanValue>| a.and_then(AttributeBooleanValue::value).unwrap_or(false);
     let (owner, name) = view.ownership.of(Vpc::KIND, &tags, id);
     let state = Vpc {

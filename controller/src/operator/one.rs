@@ -1,15 +1,15 @@
 //! One stack, once: from an object to a pass and back to its status.
 
 use super::{
-    APPROVE, FINALIZER, Guarded, Operator, RECONCILE,
+    APPROVE, FINALIZER, Guarded, Memory, Operator, RECONCILE,
     conditions::{is_paused, paused, says},
     roles, status,
 };
 use crate::{
-    aws::Reason,
+    aws::{Leeway, Reason},
     engine::Consent,
     facts::{self, Fact},
-    keep::{Course, End, Obstacle, Pass, Permit, Terms, Title, Witness, pass},
+    keep::{Course, End, Obstacle, Pace, Pass, Permit, Terms, Title, Witness, pass},
     reconcile::{ConnectError, Connection, Goal},
     secret::Secret,
     spec::{Cluster, DeletionPolicy, ManagementPolicy, PolybotStack, check, check::IDENTITY},
@@ -70,6 +70,14 @@ async fn look_at(guarded: &Guarded, operator: &Operator) -> Result<Action, Error
         Err(invalid) => return operator.invalid(invalid).await,
     };
     if is_paused(stack.as_ref()) {
+        // Where somebody works by hand, nothing is as it was.
+        operator
+            .memory()
+            .entry(stack.uid().unwrap_or_default())
+            .or_default()
+            .course
+            .iter_mut()
+            .for_each(Course::stirred);
         operator.tell(&stack, &status::with(&stack, &[])).await.map_err(Error::Cluster)?;
         return Ok(Action::await_change());
     }
@@ -281,7 +289,7 @@ impl Operator {
             None => connection,
         };
         let telling = Telling { operator: self, stack };
-        let passed = pass(&connection, &terms(stack, goal), &telling, &self.stop).await;
+        let passed = pass(&connection, &terms(stack, goal, self.leeway(stack)), &telling, &self.stop).await;
         let wait = self.passed(stack, passed.end, begun, passed.obstacles());
         tracing::debug!(stack = name, end = passed.end.name(), leader = self.identity, "passed");
         self.tell_pass(stack, &passed, wait).await.map_err(Error::Cluster)?;
@@ -300,6 +308,12 @@ impl Operator {
             self.warn(stack, "OutputsNotWritten", why).await;
         }
         Ok(())
+    }
+
+    fn leeway(&self, stack: &PolybotStack) -> Leeway {
+        let course = |memory: &Memory| memory.course.as_ref().map(Course::leeway);
+        let first = || Pace::new(self.interval).leeway();
+        self.memory().get(&stack.uid().unwrap_or_default()).and_then(course).unwrap_or_else(first)
     }
 
     /// Notes how a pass ended; how long until the next one.
@@ -397,7 +411,7 @@ fn moved(home: &str, account: &str) -> String {
 }
 
 /// What a pass over this stack may do.
-fn terms(stack: &PolybotStack, goal: Goal) -> Terms {
+fn terms(stack: &PolybotStack, goal: Goal, usual: Leeway) -> Terms {
     let permit = match cluster(stack).management_policy {
         ManagementPolicy::Full => Permit::Limits,
         ManagementPolicy::Observe => Permit::Nothing,
@@ -407,9 +421,10 @@ fn terms(stack: &PolybotStack, goal: Goal) -> Terms {
     let spent = known.as_ref().filter(|a| a.done).map(|a| &a.digest);
     let approved = stack.annotations().get(APPROVE).filter(|digest| spent != Some(*digest)).cloned();
     let agreed = known.filter(|a| !a.done && Some(a.generation) == stack.metadata.generation).map(|a| a.consent);
-    // Who asks for a pass wants to know how things are, not how they were a while ago.
-    let asked = stack.annotations().get(RECONCILE) != stack.status.as_ref().and_then(|s| s.reconciled.as_ref());
-    let usual = Terms::default();
-    let recent = if asked { Duration::ZERO } else { usual.recent };
-    Terms { goal, permit, approved, agreed, recent, ..usual }
+    // Who asks for a pass, or edits the stack, wants to know how things are, not how they were a while ago.
+    let status = stack.status.as_ref();
+    let edited = stack.metadata.generation != status.and_then(|s| s.observed_generation);
+    let asked = edited || stack.annotations().get(RECONCILE) != status.and_then(|s| s.reconciled.as_ref());
+    let leeway = if asked { Leeway::default() } else { usual };
+    Terms { goal, permit, approved, agreed, lease: None, leeway }
 }

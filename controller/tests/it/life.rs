@@ -2,11 +2,12 @@
 
 use crate::setting::{World, local_spec, once, plan, settle, settle_for, writes};
 use controller::{
-    aws::Region,
+    aws::{Leeway, Region},
     engine::{Outcome, Owner},
     keep::{End, Terms, pass},
     reconcile::{Allow, Connection, Goal},
     spec::{PolybotStack, WebhookOptions},
+    stop::Stop,
 };
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -184,12 +185,79 @@ async fn two_stacks_that_share_the_lists_of_a_region_are_made_and_removed_side_b
     };
     let looked_at = async {
         for _ in 0..20 {
-            let plan = other.glance(Duration::from_mins(5), &Allow::default()).await;
+            let leeway = Leeway { lists: Duration::from_mins(5), details: Duration::from_mins(5) };
+            let plan = other.glance(leeway, &Allow::default()).await;
             assert_eq!(writes(&plan), Vec::<String>::new());
         }
     };
     tokio::join!(removed, looked_at);
     assert_eq!(own(&other).await, others);
+}
+
+/// What AWS tells only of one resource at a time is asked by many stacks no more often than by few.
+#[tokio::test]
+async fn one_of_a_hundred_stacks_at_rest_is_content_with_what_it_was_told_a_while_ago() {
+    let world = World::new().await;
+    world.converged(local_spec()).await;
+    let (now, hour) = (Duration::ZERO, Duration::from_hours(1));
+    // What a glance with that much leeway finds to be done, and how many calls it makes of what stacks share and of the rest.
+    let glance = async |c: &Connection, lists, details| {
+        world.aws.calls().await.unwrap();
+        let plan = c.glance(Leeway { lists, details }, &Allow::default()).await;
+        let calls = world.aws.calls().await.unwrap();
+        let shared = ["ec2:", "autoscaling:", "elasticloadbalancing:"];
+        let (shared, own): (Vec<_>, Vec<_>) = calls.into_iter().partition(|c| shared.iter().any(|s| c.starts_with(s)));
+        (writes(&plan), shared.len(), own.len())
+    };
+    let nothing = Vec::<String>::new;
+    let few = world.connect_beside(local_spec(), 9).await;
+    let (_, all, _) = glance(&few, now, hour).await;
+    let (found, details, own) = glance(&few, hour, hour).await;
+    assert_eq!(found, nothing());
+    assert!(details > 5 && details < all, "one of ten asks for details each time: {details} of {all}");
+
+    let many = world.connect_beside(local_spec(), 99).await;
+    assert_eq!(glance(&many, now, hour).await.1, all);
+    assert_eq!(glance(&many, hour, hour).await, (nothing(), 0, own));
+    let by_hand = async || {
+        let gone = many.aws.autoscaling.delete_lifecycle_hook().auto_scaling_group_name("talo-local-yolo5");
+        gone.lifecycle_hook_name("talo-local-yolo5-termination").send().await.unwrap();
+    };
+    by_hand().await;
+    assert_eq!(glance(&many, hour, hour).await, (nothing(), 0, own), "not yet");
+    let mended = vec!["create lifecycle_hook/yolo5-termination".to_owned()];
+    assert_eq!(glance(&many, hour, now).await, (mended.clone(), details, own), "when its turn comes");
+
+    // What it has changed itself it sees at once; and all that is there, when it is to be carried out.
+    settle(&many).await;
+    assert_eq!(glance(&many, hour, hour).await.0, nothing());
+    by_hand().await;
+    assert_eq!(writes(&plan(&many).await), mended);
+}
+
+/// A detail that is asked for in vain, because what it is of has gone since the list was read, is no trouble.
+#[tokio::test]
+async fn what_went_since_the_list_was_read_is_looked_for_anew() {
+    let world = World::new().await;
+    let c = world.connect_beside(local_spec(), 99).await;
+    once(&c).await;
+    world.push_images(&c, "v1.0.0").await;
+    settle(&c).await;
+    let leeway = Leeway { lists: Duration::from_hours(1), details: Duration::from_secs(1) };
+    let terms = Terms { leeway, ..Terms::default() };
+    assert_eq!(pass(&c, &terms, &(), &Stop::default()).await.end, End::Quiet);
+    let found = c.aws.elb.describe_target_groups().send().await.unwrap();
+    let group = found.target_groups()[0].target_group_arn().unwrap();
+    let listeners = c.aws.elb.describe_load_balancers().send().await.unwrap();
+    let balancer = listeners.load_balancers()[0].load_balancer_arn().unwrap();
+    for listener in c.aws.elb.describe_listeners().load_balancer_arn(balancer).send().await.unwrap().listeners() {
+        c.aws.elb.delete_listener().listener_arn(listener.listener_arn().unwrap()).send().await.unwrap();
+    }
+    c.aws.elb.delete_target_group().target_group_arn(group).send().await.unwrap();
+    let terms = Terms { leeway: Leeway { details: Duration::from_nanos(1), ..leeway }, ..Terms::default() };
+    let mending = pass(&c, &terms, &(), &Stop::default()).await;
+    assert!(mending.seen.rows.iter().all(|row| row.state != "unknown"), "{:?}", mending.seen.summary);
+    assert_eq!(mending.end, End::Wrote);
 }
 
 #[tokio::test]

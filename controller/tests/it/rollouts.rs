@@ -5,16 +5,16 @@
 use crate::setting::{TOKEN, World, both, local_spec, once, plan};
 use contract::env::LAUNCH_HOOK;
 use controller::{
-    aws::View,
-    engine::{Action, Resource, Tags},
+    aws::{Leeway, View},
+    engine::{Action, Input, Resource, Tags},
     kinds::{launch_template_version::LaunchTemplateVersion, rollout::Rollout},
     ownership::RESOURCE,
-    reconcile::Connection,
+    reconcile::{Allow, Connection},
     spec::PolybotStack,
     stack::Service,
 };
 use serde_json::{Value, json};
-use std::{path::PathBuf, process::Stdio};
+use std::{path::PathBuf, process::Stdio, time::Duration};
 use tokio::process::Command;
 
 /// The group that most tests look at: two bots, of which as many must stay healthy.
@@ -234,6 +234,18 @@ async fn an_image_that_never_gets_healthy_is_undone_and_blocked_until_somebody_s
     scene.spec.spec.polybot.image.tag = Some("v1.1.0".to_owned());
     scene.passes().await;
     assert_eq!(scene.step().await.0, "settled");
+
+    // Whoever keeps a hundred stacks, and is content with what it was told of refreshes a while ago, sees one that another began.
+    let one_of_many = scene.world.connect_beside(scene.spec.clone(), 99).await;
+    let at_rest = async || {
+        let leeway = Leeway { lists: Duration::ZERO, details: Duration::from_hours(1) };
+        let plan = one_of_many.glance(leeway, &Allow::default()).await;
+        let step = plan.steps.iter().find(|s| s.address.to_string() == "rollout/polybot");
+        step.map_or("settled", |s| s.action.word())
+    };
+    assert_eq!(at_rest().await, "settled");
+    scene.rollout(&["undo", "polybot"]).await;
+    assert_eq!(at_rest().await, "wait");
     scene.never_too_few().await;
 }
 
@@ -610,6 +622,28 @@ async fn undo_goes_to_what_has_run_whatever_was_made_since() {
     scene.wait(BOOTED + BAKED).await;
     assert_eq!(scene.state().await, (8, vec![8, 8]));
     scene.never_too_few().await;
+}
+
+/// Its publisher's newest image is no reason to replace a fleet; where it is replaced anyway, it gets that.
+#[tokio::test]
+async fn a_rollout_brings_the_newest_system_along() {
+    let scene = Scene::new().await;
+    let versions = LaunchTemplateVersion::list(&View::new(&scene.connect().await.aws)).await.unwrap();
+    let live = versions.into_iter().find(|live| live.name == "polybot").unwrap().state;
+    let fields = |wish: &LaunchTemplateVersion, live: &LaunchTemplateVersion| {
+        let mut wish = wish.clone();
+        wish.keep(live);
+        wish.changes(live).iter().map(|c| c.field).collect::<Vec<_>>()
+    };
+    let newest = LaunchTemplateVersion { image: Input::Known("ami-newest".to_owned()), ..live.clone() };
+    assert_eq!(fields(&newest, &live), Vec::<&str>::new());
+    let other = LaunchTemplateVersion { instance_type: "c7a.xlarge".to_owned(), ..newest.clone() };
+    assert_eq!(fields(&other, &live), ["image", "instance_type"]);
+    // Nobody knows the newest just now.
+    let unknown = LaunchTemplateVersion { image: Input::Absent("denied".to_owned()), ..other };
+    assert_eq!(fields(&unknown, &live), ["instance_type"]);
+    let withdrawn = LaunchTemplateVersion { image_exists: false, ..live };
+    assert_eq!(fields(&newest, &withdrawn), ["image"]);
 }
 
 #[tokio::test]

@@ -35,9 +35,8 @@ async fn a_day_in_which_only_the_autoscaler_moves_takes_no_write_and_no_word() {
     while clock < Duration::from_hours(24) {
         let set = c.aws.autoscaling.set_desired_capacity().auto_scaling_group_name("talo-local-yolo5");
         set.desired_capacity(1 + passes % 3).send().await.unwrap();
-        // Every list is read anew: what is minutes old in a day is seconds old here.
-        let terms = Terms { recent: Duration::ZERO, ..Terms::default() };
-        let pass = pass(&c, &terms, &(), &Stop::default()).await;
+        // All is read anew: what is minutes old in a day is seconds old here.
+        let pass = pass(&c, &Terms::default(), &(), &Stop::default()).await;
         assert_eq!(pass.end, End::Quiet, "{:?}", pass.seen.steps);
         clock += course.passed(pass.end, Instant::now(), pass.obstacles());
         passes += 1;

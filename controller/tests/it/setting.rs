@@ -2,7 +2,9 @@
 
 use aws_sdk_ecr::operation::put_image::PutImageError;
 use controller::{
+    aws::{Aws, Region, View},
     engine::{Consent, Plan, Report, apply},
+    ownership::Ownership,
     reconcile::{Allow, Connection, Goal},
     spec::PolybotStack,
     stop::Stop,
@@ -64,6 +66,18 @@ impl World {
     pub async fn connect(&self, stack: PolybotStack) -> Connection {
         let config = self.aws.config(stack.spec.region.as_str());
         Connection::with_config(Arc::new(stack), &config).await.unwrap()
+    }
+
+    /// The same beside `others` more stacks of its region, of which nothing is there but that they are looked at.
+    pub async fn connect_beside(&self, stack: PolybotStack, others: u32) -> Connection {
+        let region = Region::with_config(&self.aws.config(stack.spec.region.as_str())).await.unwrap();
+        let region = Arc::new(region);
+        let connection = Connection::within(Arc::new(stack), region.clone()).await.unwrap();
+        for n in 0..others {
+            let ownership = Ownership { stack: format!("other{n}"), ..connection.aws.ownership.clone() };
+            View::new(&Aws::new(region.clone(), ownership, connection.aws.known.clone()));
+        }
+        connection
     }
 
     /// Gives a role this policy, and no other. The role is made if need be.

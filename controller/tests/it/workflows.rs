@@ -20,6 +20,8 @@ use tokio::{net::TcpListener, process::Command};
 struct Kept {
     comments: Vec<Value>,
     issues: Vec<Value>,
+    /// Whether the spec was changed some days ago, and not just now.
+    quiet: bool,
 }
 
 #[derive(Clone, Default)]
@@ -64,7 +66,16 @@ impl GitHub {
         let pulls = get(|At(commit): At<String>| async move {
             Json(if commit == "direct" { json!([]) } else { json!([{ "number": 7 }]) })
         });
+        let commits = get(|State(hub): State<Self>| async move {
+            let changed = if hub.kept().quiet {
+                "2026-01-02T03:04:05Z".to_owned()
+            } else {
+                k8s_openapi::jiff::Timestamp::now().to_string()
+            };
+            Json(json!([{ "commit": { "committer": { "date": changed } } }]))
+        });
         let routes = Router::new()
+            .route("/repos/o/r/commits", commits)
             .route("/repos/o/r/issues/{number}/comments", comments)
             .route("/repos/o/r/issues/comments/{id}", comment)
             .route("/repos/o/r/issues", issues)
@@ -260,6 +271,12 @@ async fn drift_opens_one_issue_and_closes_it() {
     // A change that waits to be applied is no alarm; an AWS that does not answer is one.
     stack.edit(|t| t.replace("max: 3", "max: 5"));
     assert!(drift().await.0);
+    assert_eq!(issues().iter().filter(|i| i["state"] == "open").count(), 0);
+    // Nobody has applied it for days: it may be a certificate that has to be renewed.
+    hub.kept().quiet = true;
+    assert!(drift().await.0);
+    let waits = issues().into_iter().find(|i| i["state"] == "open").expect("an issue");
+    assert!(waits["body"].as_str().unwrap().contains("`scaling_group/yolo5`"), "{waits}");
     stack.world.aws.switch("deny", json!(["sqs:*"])).await.unwrap();
     let (well, said) = drift().await;
     assert!(!well && said.contains("not to be checked"), "{said}");

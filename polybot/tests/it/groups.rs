@@ -1,6 +1,7 @@
 //! Groups: what the bot answers there, what it leaves to the people, and what a group takes along to its new id.
 
 use super::setting::{World, jpeg, next, picture, plain};
+use contract::Outcome;
 
 const ORANGE: [u8; 3] = [230, 120, 20];
 
@@ -63,4 +64,26 @@ async fn settings_and_undo_go_along_when_a_group_gets_another_id() {
     assert_eq!((picture(&new, &original).await.width(), original.text()), (320, "התמונה הקודמת."));
     let items = world.dynamodb.scan().table_name("chats").send().await.unwrap();
     assert!(items.items().iter().all(|item| item["pk"].as_s().unwrap() != "chat#-77"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_finds_a_group_that_got_another_id_meanwhile() {
+    let world = World::new().await;
+    world.telegram.group(-77, "Friends");
+    let old = world.telegram.user(10, "Jon").in_group(-77);
+    old.send_photo(photo(), "predict").await.unwrap();
+    let job = world.job().await;
+    world.telegram.migrate(-77, -1_000_077).unwrap();
+    world.telegram.settled().await.unwrap();
+    let new = world.telegram.user(10, "Jon").in_group(-1_000_077);
+    // What is said meanwhile has the numbers that the photo and its progress message had in the old group.
+    new.skip_to_end();
+    for text in ["one", "two", "three", "four"] {
+        new.send_text(text).unwrap();
+    }
+    world.detect(&job).await;
+    world.answer(&job, Outcome::Done).await;
+    let found = next(&new).await;
+    assert!(found.photo().is_some() && plain(found.text()).contains("Dog: 2"), "{found:?}");
+    assert_eq!(found.reply_to, None);
 }
