@@ -4,7 +4,7 @@ use crate::setting::{World, local_spec, once, plan, settle, settle_for, writes};
 use controller::{
     aws::{Leeway, Region},
     engine::{Outcome, Owner},
-    keep::{End, Terms, pass},
+    keep::{End, Permit, Terms, pass},
     reconcile::{Allow, Connection, Goal},
     spec::{PolybotStack, WebhookOptions},
     stop::Stop,
@@ -244,8 +244,8 @@ async fn what_went_since_the_list_was_read_is_looked_for_anew() {
     world.push_images(&c, "v1.0.0").await;
     settle(&c).await;
     let leeway = Leeway { lists: Duration::from_hours(1), details: Duration::from_secs(1) };
-    let terms = Terms { leeway, ..Terms::default() };
-    assert_eq!(pass(&c, &terms, &(), &Stop::default()).await.end, End::Quiet);
+    let terms = Terms { leeway, permit: Permit::Nothing, ..Terms::default() };
+    assert_eq!(pass(&c, &terms, &(), &Stop::default()).await.seen.summary.writes(), 0);
     let found = c.aws.elb.describe_target_groups().send().await.unwrap();
     let group = found.target_groups()[0].target_group_arn().unwrap();
     let listeners = c.aws.elb.describe_load_balancers().send().await.unwrap();
@@ -254,10 +254,10 @@ async fn what_went_since_the_list_was_read_is_looked_for_anew() {
         c.aws.elb.delete_listener().listener_arn(listener.listener_arn().unwrap()).send().await.unwrap();
     }
     c.aws.elb.delete_target_group().target_group_arn(group).send().await.unwrap();
-    let terms = Terms { leeway: Leeway { details: Duration::from_nanos(1), ..leeway }, ..Terms::default() };
-    let mending = pass(&c, &terms, &(), &Stop::default()).await;
-    assert!(mending.seen.rows.iter().all(|row| row.state != "unknown"), "{:?}", mending.seen.summary);
-    assert_eq!(mending.end, End::Wrote);
+    let terms = Terms { leeway: Leeway { details: Duration::from_nanos(1), ..leeway }, ..terms };
+    let seen = pass(&c, &terms, &(), &Stop::default()).await.seen;
+    assert!(seen.rows.iter().all(|row| row.state != "unknown"), "{:?}", seen.summary);
+    assert!(seen.steps.iter().any(|step| step.contains("target_group/polybot")), "{:?}", seen.steps);
 }
 
 #[tokio::test]
