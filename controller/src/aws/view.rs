@@ -30,10 +30,10 @@ pub const STACKS_IN_FULL: u32 = 10;
 /// AWS as one pass sees it.
 pub struct View {
     aws: Aws,
-    /// Lists of a region are good if reading them began no earlier.
-    lists: Instant,
+    /// Lists of a region are good if reading them began no earlier; all are where this is none.
+    lists: Option<Instant>,
     /// Details of this stack's resources are, too.
-    details: Instant,
+    details: Option<Instant>,
     own: Lists,
 }
 
@@ -53,27 +53,23 @@ impl View {
     /// A view that is content with what was read since then, unless this process has written something later: of the lists
     /// anywhere in the region, of the details in this stack.
     pub fn since(aws: &Aws, then: Instant) -> Self {
-        Self::of(aws, |_| (then, then))
+        Self::of(aws, |_| (Some(then), Some(then)))
     }
 
     /// A view that is content with what was read as long ago as the leeway says, unless this process has written something later.
     pub fn within(aws: &Aws, leeway: Leeway) -> Self {
         let now = Instant::now();
-        let ago = |leeway| now.checked_sub(leeway).unwrap_or(now);
+        // None: longer ago than the clock goes back.
+        let ago = |leeway| now.checked_sub(leeway);
         Self::of(aws, |stacks| (ago(leeway.lists), ago(leeway.details * stacks.saturating_sub(STACKS_IN_FULL))))
     }
 
     /// `content` tells since when lists and details are good, by the number of stacks.
-    fn of(aws: &Aws, content: impl FnOnce(u32) -> (Instant, Instant)) -> Self {
+    fn of(aws: &Aws, content: impl FnOnce(u32) -> (Option<Instant>, Option<Instant>)) -> Self {
         let (stacks, written) = aws.lists.seen(&aws.ownership.stack);
         let (lists, details) = content(stacks);
-        let later = |then: Instant, written: Option<Instant>| written.map_or(then, |written| written.max(then));
-        Self {
-            aws: aws.clone(),
-            lists: later(lists, written.anywhere),
-            details: later(details, written.here),
-            own: Lists::default(),
-        }
+        let (lists, details) = (lists.max(written.anywhere), details.max(written.here));
+        Self { aws: aws.clone(), lists, details, own: Lists::default() }
     }
 
     /// The list of type `T` for this stack: read by whoever comes first, shared by all others of this pass. `T` is the key, so
@@ -153,14 +149,14 @@ impl Lists {
         self.lock().written.insert(stack.to_owned(), Instant::now());
     }
 
-    async fn get<T, F>(&self, id: &str, since: Instant, read: impl FnOnce() -> F) -> Result<Arc<T>>
+    async fn get<T, F>(&self, id: &str, since: Option<Instant>, read: impl FnOnce() -> F) -> Result<Arc<T>>
     where
         T: Send + Sync + 'static,
         F: Future<Output = Result<T>>,
     {
         let cell = {
             let (mut inner, key) = (self.lock(), (TypeId::of::<T>(), id.to_owned()));
-            if inner.lists.get(&key).is_none_or(|list| list.begun < since) {
+            if inner.lists.get(&key).is_none_or(|list| Some(list.begun) < since) {
                 inner.lists.retain(|_, list| list.begun.elapsed() < KEPT);
                 inner.lists.insert(key.clone(), List::new());
             }
@@ -196,7 +192,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 Ok(Things(reads.fetch_add(1, Ordering::SeqCst) + 1))
             };
-            lists.get("", since, read).await.unwrap().0
+            lists.get("", Some(since), read).await.unwrap().0
         };
         let start = Instant::now();
         assert_eq!(futures::join!(get(start), get(start), get(start)), (1, 1, 1), "one read for all at once");
@@ -210,7 +206,7 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(futures::join!(get(Instant::now()), get(early)), (4, 4));
         let failing = || async { Err::<Others, _>(Error::internal("no")) };
-        assert!(lists.get("", early, failing).await.is_err());
-        assert!(lists.get("", early, || async { Ok(Others) }).await.is_ok());
+        assert!(lists.get("", Some(early), failing).await.is_err());
+        assert!(lists.get("", Some(early), || async { Ok(Others) }).await.is_ok());
     }
 }
