@@ -93,6 +93,7 @@ def speed():
         compare(f"{name} two threads", lambda: ours(size, 0, "--threads", "2")["one_stream_least_ms"],
                 lambda: milliseconds(two, x)[1])
         compare(f"{name} two streams", lambda: ours(size, 2)["images_per_second"], lambda: throughput(2, x), "images/s")
+        # tract works on a picture with one thread.
         tract = ("--backend", "tract", "--tuning", "off")
         compare(f"{name} one thread, tract", lambda: ours(size, 0, *tract)["one_stream_least_ms"], lambda: milliseconds(one, x)[1])
         compare(f"{name} two streams, tract", lambda: ours(size, 2, *tract)["images_per_second"], lambda: throughput(2, x),
@@ -106,6 +107,13 @@ def speed():
     print(f"{'program, MB':40}{os.path.getsize(YOLO5) / 1e6:10.1f}")
     print(subprocess.run([YOLO5, "bench", "--layers", "--runs", str(RUNS), "--streams", "0", "--model", MODEL],
                          check=True, capture_output=True, text=True, env={**os.environ, "RUST_LOG": "warn"}).stdout)
+    goals = [("640x640 one thread", "ratio", 0.8), ("640x640 two threads", "ratio", 0.9), ("640x640 one thread, avx2", "ratio", 1.0),
+             ("640x640 two streams", "images/s", -14.5)]
+    for name, what, goal in goals:
+        mine = result[name]["yolo5"]
+        value = mine if what == "images/s" else mine / result[name]["onnxruntime"]
+        met = "met" if (value >= -goal if goal < 0 else value <= goal) else "not met"
+        print(f"goal on two cores of a Zen 4: {name}, {what}: {value:.2f}, wanted {'at least' if goal < 0 else 'at most'} {abs(goal)}: {met}")
     return {**result, "load_ms": last["load_ms"], "peak_mb": last["peak_mb"]}
 
 

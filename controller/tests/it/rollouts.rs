@@ -123,10 +123,14 @@ impl Scene {
 
     /// The law of every rollout: from the first moment at which the group was whole, it stayed so.
     async fn never_too_few(&self) {
+        self.never_fewer_than(REPLICAS).await;
+    }
+
+    async fn never_fewer_than(&self, floor: u32) {
         let moments = self.world.aws.moments(&self.group()).await.unwrap();
         let whole = moments.iter().position(|m| m.healthy >= REPLICAS).unwrap();
         for moment in &moments[whole..] {
-            assert!(moment.healthy >= REPLICAS, "{moment:?}");
+            assert!(moment.healthy >= floor, "{moment:?}");
         }
         assert!(moments.len() > whole + 5, "something happened");
     }
@@ -439,21 +443,23 @@ async fn the_detectors_roll_out_and_undo_themselves_as_the_bots_do() {
     assert_eq!(scene.state().await, (3, vec![3, 3]));
     assert_eq!(scene.step().await.0, "blocked");
 
-    scene.want("v1.3.0").await;
-    scene.passes().await;
-    scene.wait(BOOTED).await;
-    assert!(scene.step().await.1.contains("Baking"), "{:?}", scene.step().await);
-    scene.ring("talo-local-yolo5-age", "ALARM").await;
-    scene.wait(BOOTED + BOOTED).await;
-    assert_eq!(scene.state().await, (3, vec![3, 3]));
-    assert!(scene.step().await.1.contains("talo-local-yolo5-age"), "{:?}", scene.step().await);
-    scene.ring("talo-local-yolo5-age", "OK").await;
+    for (tag, alarm) in [("v1.3.0", "talo-local-yolo5-age"), ("v1.3.1", "talo-local-yolo5-dead")] {
+        scene.want(tag).await;
+        scene.passes().await;
+        scene.wait(BOOTED).await;
+        assert!(scene.step().await.1.contains("Baking"), "{:?}", scene.step().await);
+        scene.ring(alarm, "ALARM").await;
+        scene.wait(BOOTED + BOOTED).await;
+        assert_eq!(scene.state().await, (3, vec![3, 3]));
+        assert!(scene.step().await.1.contains(alarm), "{:?}", scene.step().await);
+        scene.ring(alarm, "OK").await;
+    }
 
     scene.roll_out("v1.4.0").await;
-    assert_eq!(scene.state().await, (6, vec![6, 6]));
+    assert_eq!(scene.state().await, (7, vec![7, 7]));
     let told = scene.rollout(&["undo", "yolo5"]).await;
-    assert!(told.contains("/6 to ") && told.contains("/3;"), "{told}");
-    assert!(told.contains("/6  v1.4.0  sha256:") && told.contains("/3  v1.1.0  sha256:"), "{told}");
+    assert!(told.contains("/7 to ") && told.contains("/3;"), "{told}");
+    assert!(told.contains("/7  v1.4.0  sha256:") && told.contains("/3  v1.1.0  sha256:"), "{told}");
     scene.wait(BOOTED + BAKED).await;
     assert_eq!(scene.state().await, (3, vec![3, 3]));
     scene.never_too_few().await;
@@ -772,39 +778,133 @@ async fn what_runs_and_what_may_be_gone_back_to_stays_in_the_registry() {
 #[tokio::test]
 async fn a_controller_killed_at_any_call_of_a_rollout_ends_in_the_right_version() {
     let mut scene = Scene::new().await;
-    for n in 0..5 {
-        // The calls of a rollout: what keeps its image, the version, the refresh, and what remembers it.
-        for hold in ["hold_before", "hold_after"] {
+    // The calls of a rollout: what keeps its image, the version, the refresh, and what remembers it.
+    let mut killed = 0;
+    for hold in ["hold_before", "hold_after"] {
+        for n in 1.. {
             let tag = format!("v2.{n}.{}", u32::from(hold == "hold_after"));
             scene.want(&tag).await;
-            scene.world.aws.switch(hold, json!(n + 1)).await.unwrap();
-            // What the killed one held ends by itself after its time.
-            let mut apply = scene.command(&["apply", "--yes", "--once", "--lease", "1s"]);
-            let mut apply = apply.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            tokio::select! {
-                held = scene.world.aws.held() => held.unwrap(),
-                ended = apply.wait() => drop(ended.unwrap()),
+            let held = scene.killed_at(hold, n, &["apply", "--yes", "--once", "--lease", "1s"]).await;
+            scene.ends_in(&tag, &format!("{hold} {n}")).await;
+            if !held {
+                break;
             }
-            // SIGKILL; what was held is lost for good.
-            let _ = apply.start_kill();
-            apply.wait().await.unwrap();
-            scene.world.aws.switch(hold, json!(0)).await.unwrap();
-            scene.passes().await;
-            scene.wait(BOOTED + BAKED).await;
-            let connection = scene.connect().await;
-            let plan = plan(&connection).await;
-            assert!(plan.steps.iter().all(|s| !matches!(s.action, Action::Blocked(..))), "{hold} {n}: {plan}");
-            let (version, serving) = scene.state().await;
-            assert_eq!(serving, [version, version], "{hold} {n}");
-            assert_eq!(scene.step().await.0, "settled", "{hold} {n}");
-            let image = image_of(&connection, version).await;
-            assert_eq!(image, scene.digest(&connection, &tag).await, "{hold} {n}");
+            killed += 1;
+        }
+    }
+    assert!(killed >= 8, "{killed}");
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn a_controller_killed_before_a_call_by_which_one_version_supersedes_another_ends_in_the_right_one() {
+    killed_while_superseding("hold_before").await;
+}
+
+#[tokio::test]
+async fn a_controller_killed_after_a_call_by_which_one_version_supersedes_another_ends_in_the_right_one() {
+    killed_while_superseding("hold_after").await;
+}
+
+async fn killed_while_superseding(hold: &str) {
+    let mut scene = Scene::new().await;
+    for n in 1.. {
+        scene.want(&format!("v3.{n}.0")).await;
+        scene.passes().await;
+        scene.wait(BOOTED).await;
+        assert!(scene.step().await.1.contains("Baking"), "{:?}", scene.step().await);
+        let tag = format!("v3.{n}.1");
+        scene.want(&tag).await;
+        let held = scene.killed_at(hold, n, &["apply", "--yes", "--once", "--lease", "1s"]).await;
+        scene.ends_in(&tag, &format!("{hold} {n}")).await;
+        if !held {
+            assert!(n > 3, "{n}");
+            break;
         }
     }
     scene.never_too_few().await;
 }
 
+#[tokio::test]
+async fn a_command_killed_while_it_undoes_has_undone_or_not() {
+    let mut scene = Scene::new().await;
+    scene.roll_out("v1.1.0").await;
+    for hold in ["hold_before", "hold_after"] {
+        for n in 1.. {
+            let held = scene.killed_at(hold, n, &["rollout", "undo", "polybot"]).await;
+            scene.passes().await;
+            scene.wait(BOOTED + BAKED).await;
+            let (version, serving) = scene.state().await;
+            assert_eq!(serving, [version, version], "{hold} {n}");
+            let (word, why) = scene.step().await;
+            let undone = word == "blocked" && why.contains("/3 was undone");
+            assert!(if version == 3 { word == "settled" } else { version == 2 && undone }, "{hold} {n}: {word} {why}");
+            // Said again, it is done; then the spec has its way again.
+            if version == 3 {
+                scene.rollout(&["undo", "polybot"]).await;
+                scene.wait(BOOTED + BAKED).await;
+            }
+            assert_eq!(scene.state().await, (2, vec![2, 2]), "{hold} {n}");
+            scene.rollout(&["resume", "polybot"]).await;
+            scene.wait(BOOTED + BAKED).await;
+            assert_eq!(scene.state().await, (3, vec![3, 3]), "{hold} {n}");
+            if !held {
+                assert!(n > 2, "{n}");
+                break;
+            }
+        }
+    }
+    scene.never_too_few().await;
+}
+
+#[tokio::test]
+async fn a_rollout_that_may_do_with_half_the_instances_takes_no_more() {
+    let mut scene = Scene::new().await;
+    let rollout = &mut scene.spec.spec.polybot.rollout;
+    (rollout.min_healthy_percent, rollout.max_healthy_percent) = (50, 100);
+    scene.want("v1.1.0").await;
+    scene.passes().await;
+    scene.wait(BOOTED).await;
+    scene.wait(BOOTED + BAKED).await;
+    scene.wait(BAKED).await;
+    assert_eq!(scene.state().await, (3, vec![3, 3]));
+    scene.never_fewer_than(REPLICAS / 2).await;
+    let moments = scene.world.aws.moments(GROUP).await.unwrap();
+    assert!(moments.iter().any(|m| m.healthy < REPLICAS), "there is no room for one more");
+}
+
 impl Scene {
+    /// Lets AWS hold the nth write of a command, before it has acted or after, and kills it there. Whether it came so far.
+    async fn killed_at(&self, hold: &str, n: usize, command: &[&str]) -> bool {
+        self.world.aws.switch(hold, json!(n)).await.unwrap();
+        let mut child = self.command(command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let held = tokio::select! {
+            held = self.world.aws.held() => { held.unwrap(); true }
+            ended = child.wait() => { ended.unwrap(); false }
+        };
+        // SIGKILL; what was held is lost for good.
+        let _ = child.start_kill();
+        child.wait().await.unwrap();
+        self.world.aws.switch(hold, json!(0)).await.unwrap();
+        held
+    }
+
+    /// After some passes, every instance runs the image of that tag, and nothing is left to be done.
+    async fn ends_in(&self, tag: &str, when: &str) {
+        self.passes().await;
+        // What is on its way is broken off first, and what comes instead begins with the pass that sees it.
+        for seconds in [5, BOOTED + BAKED, BOOTED + BAKED] {
+            self.wait(seconds).await;
+        }
+        let connection = self.connect().await;
+        let plan = plan(&connection).await;
+        assert!(plan.steps.iter().all(|s| !matches!(s.action, Action::Blocked(..))), "{when}: {plan}");
+        let (version, serving) = self.state().await;
+        assert_eq!(serving, [version, version], "{when}");
+        assert_eq!(self.step().await.0, "settled", "{when}");
+        assert_eq!(image_of(&connection, version).await, self.digest(&connection, tag).await, "{when}");
+    }
+
     async fn digest(&self, connection: &Connection, tag: &str) -> String {
         let id = aws_sdk_ecr::types::ImageIdentifier::builder().image_tag(tag).build();
         let call = connection.aws.ecr.describe_images().repository_name(GROUP).image_ids(id);

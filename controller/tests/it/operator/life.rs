@@ -60,6 +60,17 @@ async fn a_stack_is_made_told_of_edited_mended_paused_and_removed() {
     cluster.kube.edit(STACK, |s| s["spec"]["queues"]["identify"]["visibilityTimeout"] = json!("90s")).unwrap();
     cluster.says("Ready", "True", "Converged").await;
     assert!(cluster.events().contains(&"Updated update queue/identify".to_owned()));
+    // What fails again and again is one event that is counted.
+    cluster.world.aws.switch("deny", json!(["sqs:SetQueueAttributes"])).await.unwrap();
+    cluster.kube.edit(STACK, |s| s["spec"]["queues"]["identify"]["visibilityTimeout"] = json!("95s")).unwrap();
+    for n in 0..3 {
+        cluster.annotate("polybot.dev/reconcile", &format!("denied {n}"));
+        cluster.until(STACK, "passed", |s| s["status"]["reconciled"] == format!("denied {n}")).await;
+    }
+    let failed: Vec<_> = cluster.kube.list(EVENTS).into_iter().filter(|e| e["reason"] == "StepFailed").collect();
+    assert!(failed.len() == 1 && failed[0]["series"]["count"].as_i64() >= Some(3), "{failed:#?}");
+    cluster.world.aws.switch("deny", json!([])).await.unwrap();
+    cluster.says("Ready", "True", "Converged").await;
     let c = cluster.connect().await;
     let topic = c.aws.sns.set_topic_attributes().topic_arn("arn:aws:sns:us-east-1:123456789012:talo-local-scaling");
     topic.attribute_name("DisplayName").attribute_value("other").send().await.unwrap();
