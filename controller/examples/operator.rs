@@ -31,6 +31,8 @@ const PASSES: [f64; 2] = [12.0, 3.0];
 const INTERVALS: [u64; 2] = [300, 30];
 /// Of these the stacks of a region share what they can: the calls are to be about the same however many they are.
 const SHARED: [&str; 3] = ["ec2", "elasticloadbalancing", "autoscaling"];
+/// How much more of them many stacks may ask than few, and what the operator may take of the memory, MB.
+const GOALS: (f64, f64) = (1.25, 150.0);
 
 /// As many bots as there are tokens; each remembers its webhook.
 async fn telegram() -> String {
@@ -106,14 +108,19 @@ fn ready(kube: &LocalKube) -> (usize, String) {
 /// What was counted of so many stacks.
 struct Counted {
     stacks: usize,
-    /// Calls in an hour at the default pace, by service and operation.
-    hourly: BTreeMap<String, f64>,
+    passes: usize,
+    /// Peak of the memory, MB.
+    peak: f64,
+    /// Calls by service and operation.
+    calls: BTreeMap<String, f64>,
+    /// An hour at the default pace is so much of what was watched.
+    hour: f64,
 }
 
 impl Counted {
     fn of(&self, service: &str) -> f64 {
         let of = |call: &&String| call.split(':').next() == Some(service);
-        self.hourly.keys().filter(of).map(|call| self.hourly[call]).sum()
+        self.calls.keys().filter(of).map(|call| self.calls[call]).sum()
     }
 }
 
@@ -126,7 +133,7 @@ async fn main() {
         all.push(measure(&args[0], stacks.parse().unwrap(), watched).await);
     }
     let services: BTreeSet<&str> =
-        all.iter().flat_map(|c| c.hourly.keys()).filter_map(|call| call.split(':').next()).collect();
+        all.iter().flat_map(|c| c.calls.keys()).filter_map(|call| call.split(':').next()).collect();
     println!(
         "\ncalls an hour at the default pace; of what is not shared, each stack's (and once it has been quiet for two hours)"
     );
@@ -134,21 +141,38 @@ async fn main() {
     println!("{:<24}{}", "service", of_all.collect::<String>());
     let mut own = vec![0.0; all.len()];
     for service in services.iter().filter(|s| !SHARED.contains(s)) {
-        let each = |c: &Counted| c.of(service) / f(c.stacks);
+        let each = |c: &Counted| c.of(service) / f(c.passes) * PASSES[0];
         own.iter_mut().zip(&all).for_each(|(sum, c)| *sum += each(c));
         println!("{service:<24}{}", all.iter().map(|c| hourly(each(c))).collect::<String>());
     }
     println!("{:<24}{}", "all of these", own.iter().map(|sum| hourly(*sum)).collect::<String>());
+    let mut met = true;
+    let mut goal = |what: String, value: f64, most: f64| {
+        met &= value <= most;
+        format!("  {what} {value:.2} (goal: at most {most})")
+    };
     for service in SHARED {
-        let total = |c: &Counted| format!("{:>27.0}", c.of(service));
-        println!("{:<24}{}", format!("{service}, shared"), all.iter().map(total).collect::<String>());
+        let totals: Vec<f64> = all.iter().map(|c| c.of(service) * c.hour).collect();
+        print!("{:<24}", format!("{service}, shared"));
+        for total in &totals {
+            print!("{total:>27.0}");
+        }
+        println!();
+        for total in &totals[1..] {
+            println!("{}", goal(format!("{total:.0} are so many times {:.0}:", totals[0]), total / totals[0], GOALS.0));
+        }
     }
-    let calls: BTreeSet<&String> = all.iter().flat_map(|c| c.hourly.keys()).collect();
+    let calls: BTreeSet<&String> = all.iter().flat_map(|c| c.calls.keys()).collect();
     println!("\nthe shared ones in an hour, by operation");
     for call in calls.iter().filter(|call| SHARED.iter().any(|s| call.split(':').next() == Some(*s))) {
-        let total = |c: &Counted| format!("{:>13.0}", c.hourly.get(*call).copied().unwrap_or_default());
+        let total = |c: &Counted| format!("{:>13.0}", c.calls.get(*call).copied().unwrap_or_default() * c.hour);
         println!("{call:<52}{}", all.iter().map(total).collect::<String>());
     }
+    println!();
+    for c in &all {
+        println!("{}", goal(format!("{} stacks: peak memory, MB:", c.stacks), c.peak, GOALS.1));
+    }
+    std::process::exit(i32::from(!met));
 }
 
 /// Calls in an hour at first, and later.
@@ -206,7 +230,8 @@ async fn measure(program: &str, stacks: usize, watched: Option<Duration>) -> Cou
     operator.wait().unwrap();
 
     println!(
-        "\n{stacks} stacks made in {} s; {passes} passes in {} s at rest, one of a stack each {interval} s",
+        "\n{stacks} stacks made in {} s; {passes} passes in {} s at rest: of a stack one each {interval} s, or half as many once twelve \
+         were quiet",
         making.as_secs(),
         watched.as_secs()
     );
@@ -214,12 +239,11 @@ async fn measure(program: &str, stacks: usize, watched: Option<Duration>) -> Cou
         "memory {memory:.0} MB (peak {peak:.0} MB); processor {:.1} ms a pass",
         (after - cpu) * 1000.0 / f(passes)
     );
-    // An hour at the default pace is this much of the while.
-    let share = 3600.0 / watched.as_secs_f64() * Duration::from_secs(interval).as_secs_f64()
-        / Duration::from_secs(default).as_secs_f64();
-    let mut hourly = BTreeMap::new();
+    let mut counts = BTreeMap::new();
     for call in calls {
-        *hourly.entry(call).or_default() += share;
+        *counts.entry(call).or_default() += 1.0;
     }
-    Counted { stacks, hourly }
+    let hour = 3600.0 / watched.as_secs_f64() * Duration::from_secs(interval).as_secs_f64()
+        / Duration::from_secs(default).as_secs_f64();
+    Counted { stacks, passes, peak, calls: counts, hour }
 }
