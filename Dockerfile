@@ -25,8 +25,8 @@ WORKDIR /src
 COPY --from=skeleton /skeleton/ .
 RUN cargo --config .cargo/release.toml build --release --locked --bins
 COPY . .
-# A file that is older than what was built of the skeleton would look unchanged.
-RUN find . -name '*.rs' -exec touch {} + && cargo --config .cargo/release.toml build --release --locked --bins \
+# A file that is older than what was built of the skeleton would look unchanged; one in target that is newer, changed.
+RUN find . -path ./target -prune -o -name '*.rs' -exec touch {} + && cargo --config .cargo/release.toml build --release --locked --bins \
     && mkdir /programs && find target/release -maxdepth 1 -type f -executable -exec strip {} \; -exec mv {} /programs/ \;
 
 # Nothing is written to disk: run each with a read-only root. The user is distroless's nonroot, by number for runtimes that check it.

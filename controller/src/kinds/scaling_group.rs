@@ -56,7 +56,7 @@ pub(crate) struct Groups(pub Vec<AutoScalingGroup>);
 /// Those of this stack, out of the list that all stacks of the region share.
 pub(crate) async fn groups(view: &View) -> Result<Groups> {
     let read = || async {
-        let call = view.autoscaling.describe_auto_scaling_groups().filters(of_any_stack_asg());
+        let call = view.autoscaling.describe_auto_scaling_groups().filters(of_any_stack_asg()).max_records(100);
         Ok(Groups(call.into_paginator().items().send().collect::<Result<_, _>>().await?))
     };
     let all = view.shared(read).await?;
