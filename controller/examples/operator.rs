@@ -158,7 +158,8 @@ async fn main() {
             print!("{total:>27.0}");
         }
         println!();
-        for total in &totals[1..] {
+        // Fewer than ten ask for every detail each time.
+        for total in totals.iter().skip(1).filter(|_| all[0].stacks >= 10) {
             println!("{}", goal(format!("{total:.0} are so many times {:.0}:", totals[0]), total / totals[0], GOALS.0));
         }
     }

@@ -71,13 +71,10 @@ async fn look_at(guarded: &Guarded, operator: &Operator) -> Result<Action, Error
     };
     if is_paused(stack.as_ref()) {
         // Where somebody works by hand, nothing is as it was.
-        operator
-            .memory()
-            .entry(stack.uid().unwrap_or_default())
-            .or_default()
-            .course
-            .iter_mut()
-            .for_each(Course::stirred);
+        let uid = stack.uid().unwrap_or_default();
+        if let Some(course) = operator.memory().get_mut(&uid).and_then(|memory| memory.course.as_mut()) {
+            course.stirred();
+        }
         operator.tell(&stack, &status::with(&stack, &[])).await.map_err(Error::Cluster)?;
         return Ok(Action::await_change());
     }
